@@ -11,7 +11,7 @@ import numpy as np
 
 from heed.text.span import CharSpan
 
-type Tone = Literal["good", "bad", "unsure", "neutral"]
+Tone = Literal["good", "bad", "unsure", "neutral"]
 """What a picture's headline feels like; drawn as colour and as a word, never as colour alone."""
 
 
