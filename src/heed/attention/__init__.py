@@ -1,1 +1,1 @@
-
+"""Attention as mathematics: score rules, masks and kernels in plain torch. Knows neither models nor prompts."""

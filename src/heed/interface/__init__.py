@@ -1,1 +1,1 @@
-
+"""The one place that touches transformers' attention and mask interfaces."""

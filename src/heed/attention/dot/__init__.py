@@ -1,0 +1,1 @@
+"""Dot-product attention: ``reference`` is the specification, ``fused`` the fast paths beside it."""

@@ -1,0 +1,135 @@
+"""The constant beginning of many prompts, kept as keys and values instead of being computed again.
+
+A prefix is the longest run of equal tokens at the start of whole rendered prompts, never a text tokenised
+alone: at the seam a tokenizer may merge what belongs to both sides. It is kept for models whose layers all see
+the whole past; sliding and recurrent layers forget, so for them nothing is kept.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heed.interface.call import Call
+from heed.interface.session import listening
+from heed.model import Model
+from heed.probe.layers import layers_of
+from heed.probe.view import LayerKey
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    ids: np.ndarray
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """Keys and values ``[1, K, T, D]`` of the first layers."""
+    last: LayerKey
+
+
+@dataclass(slots=True, eq=False)
+class PrefixCache:
+    """Keys and values of prompt beginnings that were seen at least twice.
+
+    Parameters
+    ----------
+    shortest
+        Fewest tokens worth keeping.
+    size
+        How many beginnings are kept; the one used longest ago makes room.
+    """
+
+    shortest: int = 16
+    size: int = 8
+    _kept: deque[_Kept] = field(default_factory=deque)
+    _seen: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=16))
+    _lock: Lock = field(default_factory=Lock)
+
+    def start(
+        self, model: Model, prompts: Sequence[np.ndarray], *, last: LayerKey
+    ) -> "tuple[int, DynamicCache | None]":
+        """How many tokens all prompts share with a kept beginning, and a cache holding them, batch-wide.
+
+        At least one token of each prompt is left to be read. Fills the cache when a beginning comes back.
+        """
+        if not keeps_whole_past(model):
+            return 0, None
+        with self._lock:
+            kept = self._find(model, prompts, last)
+        return (0, None) if kept is None else (len(kept.ids), _cache_of(model, kept, len(prompts)))
+
+    def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey) -> _Kept | None:
+        most = min(len(ids) for ids in prompts) - 1
+        shared = _shared(prompts)[:most]
+        fitting = [kept for kept in self._kept if kept.last >= last and _common(kept.ids, shared) == len(kept.ids)]
+        others = list(self._seen) + (list(prompts[1:]) if len(prompts) > 1 else [])
+        self._seen.extend(prompts[-self._seen.maxlen :] if self._seen.maxlen else ())
+        longest = max((_common(shared, other) for other in others), default=0)
+        best = max(fitting, key=lambda kept: len(kept.ids), default=None)
+        if best is not None and longest < len(best.ids) + self.shortest:
+            self._kept.remove(best)
+        elif longest >= self.shortest:
+            best = _compute(model, shared[:longest], last)
+        else:
+            return None
+        self._kept.append(best)
+        while len(self._kept) > self.size:
+            self._kept.popleft()
+        return best
+
+
+def keeps_whole_past(model: Model) -> bool:
+    """Whether every layer is softmax attention over the whole past, so that keys and values are all there is."""
+    anatomy = model.anatomy
+    return (
+        not anatomy.encoder_decoder
+        and len(anatomy.attention_layers) == anatomy.layers
+        and not any(anatomy.windows)
+        and layers_of(model).keys[0].stack == "decoder"
+    )
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> int:
+    n = min(len(a), len(b))
+    differ = np.flatnonzero(a[:n] != b[:n])
+    return int(differ[0]) if len(differ) else n
+
+
+def _shared(prompts: Sequence[np.ndarray]) -> np.ndarray:
+    shared = prompts[0]
+    for ids in prompts[1:]:
+        shared = shared[: _common(shared, ids)]
+    return shared
+
+
+def _compute(model: Model, ids: np.ndarray, last: LayerKey) -> _Kept:
+    """Run the beginning alone, up to the deepest wanted layer, and keep its keys and values."""
+    from transformers import DynamicCache
+
+    def observe(call: Call) -> None:
+        del call
+
+    cache = DynamicCache(config=model.hf.config)
+    modules = layers_of(model).modules
+    where: dict[str, Any] = {"modules": frozenset(modules.values()), "last": modules[last]}
+    with torch.no_grad(), listening(model.hf, observe, **where):
+        tokens = torch.from_numpy(ids)[None].to(model.device)
+        model.hf.base_model(input_ids=tokens, past_key_values=cache, use_cache=True)
+    held: list[Any] = cache.layers[: last.index + 1]
+    layers = tuple((layer.keys, layer.values) for layer in held)
+    return _Kept(ids, layers, last)
+
+
+def _cache_of(model: Model, kept: _Kept, batch: int) -> "DynamicCache":
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.hf.config)
+    for index, (keys, values) in enumerate(kept.layers):
+        cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
+    return cache

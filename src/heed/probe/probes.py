@@ -1,0 +1,82 @@
+"""What to keep of each layer: a probe is one function from a `LayerView` to a small tensor.
+
+`read` hands it every wanted layer while q and k are at hand; asked of a trace, the same probe gives the same.
+A probe of your own needs only the signature of `Probe`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from heed.probe.view import LayerView
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """What a probe may need to know of the pass: the row to look from, and who belongs to which span.
+
+    ``row`` is ``[B, 1]``, the row of the token whose successor is predicted: each prompt's last token, later the
+    token generated last (-1: the last row a layer holds). ``members`` is ``[B, N, S]``.
+    """
+
+    row: Tensor
+    members: Float[Tensor, "B N S"]
+    step: int = 0
+    """0 for the prompt, n for the pass over the n-th generated token."""
+
+
+class Probe(Protocol):
+    """One function of a layer; the first axis of what it returns is the batch."""
+
+    def __call__(self, view: LayerView, moment: Moment, /) -> Tensor:
+        """Reduce a layer to what is wanted of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LastRowMass:
+    """Mass of the last token's attention on each span, ``[B, H, S]``, in [0, 1]."""
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H S"]:
+        """Reduce a layer."""
+        return view.mass(moment.row, moment.members)[:, :, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class LastRow:
+    """The last token's attention on every key, ``[B, H, T]``."""
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H T"]:
+        """Reduce a layer."""
+        return view.rows(moment.row)[:, :, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class AllRowsMass:
+    """Mass of every row's attention on each span, ``[B, H, Q, S]``."""
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H Q S"]:
+        """Reduce a layer."""
+        return view.mass(slice(None), moment.members)
+
+
+@dataclass(frozen=True, slots=True)
+class RowEntropy:
+    """Entropy of every row in nats, ``[B, H, Q]``."""
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H Q"]:
+        """Reduce a layer."""
+        del moment
+        return view.entropy()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What each key receives from all rows, ``[B, H, T]``."""
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H T"]:
+        """Reduce a layer."""
+        del moment
+        return view.received()

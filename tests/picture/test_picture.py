@@ -1,0 +1,68 @@
+import re
+from html import unescape
+
+import pytest
+
+from heed.errors import InputError
+from heed.picture import show
+from heed.picture.page import page
+from heed.picture.plain import plain
+
+
+class Verdict:
+    def __init__(self, scene):
+        self._scene = scene
+
+    def scene(self):
+        return self._scene
+
+
+def test_show_takes_scenes_and_what_describes_itself(scene):
+    assert show(scene).scene is scene
+    assert show(Verdict(scene)).scene is scene
+
+
+@pytest.mark.parametrize(
+    ("thing", "found"), [(None, "NoneType"), ("text", "str"), (Verdict, "the class Verdict"), (Verdict(3), "Verdict")]
+)
+def test_show_says_what_can_be_shown(thing, found):
+    with pytest.raises(InputError, match=f"a verdict, a citation, a trace, a Scene.*found {found}$"):
+        show(thing)
+
+
+def test_text_and_str_are_the_plain_drawing(scene):
+    assert str(show(scene)) == plain(scene)
+    assert show(scene).text(width=60, colour=True) == plain(scene, width=60, colour=True)
+
+
+def test_html_writes_the_page_whole(scene, tmp_path):
+    path = tmp_path / "picture.html"
+    path.write_text("old")
+    assert show(scene).html(path) == page(scene)
+    assert path.read_bytes() == page(scene).encode()
+    assert [found.name for found in tmp_path.iterdir()] == ["picture.html"]
+
+
+def test_html_leaves_nothing_behind_when_writing_fails(scene, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        show(scene).html(tmp_path / "picture.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_html_needs_a_folder_and_a_file_name(scene, tmp_path):
+    with pytest.raises(InputError, match=r"expected a folder .*missing.* to write 'x\.html' in, found none"):
+        show(scene).html(tmp_path / "missing" / "x.html")
+    with pytest.raises(InputError, match="expected the path of a file, found the folder"):
+        show(scene).html(tmp_path)
+
+
+def test_notebooks_show_the_page_in_a_sandbox(scene):
+    shown = show(scene)._repr_html_()
+    assert shown.startswith("<iframe sandbox srcdoc=")
+    srcdoc = re.search(r'srcdoc="([^"]*)"', shown)
+    assert srcdoc is not None
+    assert unescape(srcdoc.group(1)) == page(scene)
