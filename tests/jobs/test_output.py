@@ -88,3 +88,8 @@ def test_an_atomic_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch
     with pytest.raises(JobError, match=r"expected to write .*manifest, found: I/O error"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+    monkeypatch.undo()
+    before = path.stat().st_ino
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_ino != before

@@ -49,7 +49,23 @@ def test_no_content_makes_control_tokens(tokenizer: Any, instruction: str, data:
     parts = (Part("Data: "), Part("x" + data, Trust.UNTRUSTED, "data"))
     rendered = render([Message.of("system", instruction), Message(Role.USER, parts)], tokenizer)
     encoded = encode(rendered, tokenizer)
-    assert [i for i in encoded.ids if i in tokenizer.all_special_ids or i < 17] == [1, 2, 1, 2, 1]
-    assert encoded.to_part("data", encoded.part("data")) == CharSpan(0, 1 + len(data))
-    if not any(name in rendered.text.replace("<|im_start|>", "", 3).replace("<|im_end|>", "", 2) for name in FRAGMENTS):
-        assert encoded.ids.tolist() == tokenizer(rendered.text).input_ids
+    assert [i for i in encoded.ids if i < 17] == [1, 2, 1, 2, 1]
+    assert encoded.to_part("data", encoded.part("data")).start == 0
+    whole = tokenizer(rendered.text).input_ids
+    if sum(i < 17 for i in whole) == 5:
+        assert encoded.ids.tolist() == whole
+
+
+@given(data=st.text(st.sampled_from("\x16\x1d\U000400000a !é😀\n")))
+@settings(max_examples=200, deadline=None)
+def test_characters_the_tokenizer_drops_do_not_shift_the_others(tokenizer: Any, data: str) -> None:
+    """Its vocabulary lacks 21 bytes; the offsets it reports behind one of them are too small."""
+    encoded = encode(render([Message.of("user", "x" + data, name="data")], tokenizer), tokenizer)
+    assert encoded.ids.tolist() == tokenizer(encoded.text).input_ids
+    for token, index in enumerate(encoded.ids.tolist()):
+        written = tokenizer.decode([index])
+        here = encoded.text[encoded.char_span(token).slice()]
+        for dropped in "\x16\x1d":
+            here = here.replace(dropped, "")
+        if "\ufffd" not in written and "\U00040000" not in here:
+            assert here == written

@@ -130,7 +130,8 @@ def _threshold(benign: Floats, fpr: float) -> float | None:
     if allowed == count:
         return -math.inf
     kept = np.sort(benign)[count - 1 - allowed]
-    return None if np.isposinf(kept) else float(np.nextafter(kept, benign.dtype.type(np.inf)))
+    with np.errstate(over="ignore"):
+        return None if np.isposinf(kept) else float(np.nextafter(kept, benign.dtype.type(np.inf)))
 
 
 def _placements(of: Floats, among: Floats) -> NDArray[np.float64]:

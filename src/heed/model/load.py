@@ -89,7 +89,8 @@ def _find(name: str | Path | None, *, retries: int) -> tuple[Path, Origin]:
         raise ModelNotFoundError(
             f"expected a path, a name or a hub id, found {str(name)!r}: leave it out for the default"
         )
-    for path in (Path(name).expanduser(), *_in_models_dir(name)):
+    home = os.path.expanduser(name)  # noqa: PTH111 - unlike Path.expanduser, leaves unknown users alone
+    for path in (Path(home), *_in_models_dir(name)):
         if os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, False for names no file system takes
             return path, _origin(path)
     if isinstance(name, Path) or name.startswith((".", "/", "~")) or name.endswith(".gguf"):

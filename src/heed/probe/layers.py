@@ -88,10 +88,11 @@ def _listen_once(model: Model) -> Layers:
 
 
 def _key(name: str, module: nn.Module, *, encoder_decoder: bool) -> LayerKey:
-    numbers = [part for part in name.split(".") if part.isdigit()]
+    parts = name.split(".")
+    numbers = [part for part in parts if part.isdigit()]
     if not numbers:
         raise UnsupportedModelError(f"expected a layer number in the name of an attention module, found {name!r}")
     stack: Stack = "decoder" if getattr(module, "is_causal", True) else "encoder"
     if encoder_decoder:
-        stack = "encoder" if "encoder" in name.split(".") else "decoder"
-    return LayerKey(stack, int(numbers[0]), "cross" if name.split(".")[-1] in _CROSS_NAMES else "self")
+        stack = "encoder" if "encoder" in parts else "decoder"
+    return LayerKey(stack, int(numbers[0]), "cross" if parts[-1] in _CROSS_NAMES else "self")

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from heed.errors import InputError, TextError
+from heed.text.offsets import Realigner
 from heed.text.span import CharSpan
 from heed.text.tokenizer import FastTokenizer, backend_of
 
@@ -44,6 +45,7 @@ class Twin:
     private_name: re.Pattern[str]
     absorbing: frozenset[int]
     """Ids of control tokens that swallow blanks beside them."""
+    realigner: Realigner | None
 
     def encode(
         self, text: str, control: Iterable[CharSpan], *, add_special_tokens: bool
@@ -52,7 +54,10 @@ class Twin:
         spelled = self._spell(text, control)
         encoding = self.backend.encode(spelled, add_special_tokens=add_special_tokens)
         ids = np.asarray(encoding.ids, dtype=np.int64)
-        offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        if self.realigner is None:
+            offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        else:
+            offsets = self.realigner.offsets(spelled, encoding)
         for token in np.flatnonzero(np.isin(ids, list(self.absorbing))):
             name = self.private_name.search(spelled, *offsets[token])
             if name:
@@ -136,7 +141,8 @@ def _make(backend: Any, tokens: list[tuple[int, Any]], block: int) -> Twin:
     }
     ids = {token.content: index for index, token in tokens}
     try:
-        twin = Tokenizer.from_str(json.dumps(_renamed(json.loads(backend.to_str()), names)))
+        spec = _renamed(json.loads(backend.to_str()), names)
+        twin, realigner = Tokenizer.from_str(json.dumps(spec)), Realigner.of(spec)
     except Exception as error:  # the tokenizers library raises bare Exception
         raise InputError(f"expected a tokenizer whose control tokens can be renamed, found: {error}") from error
     for name, private in names.items():
@@ -153,6 +159,7 @@ def _make(backend: Any, tokens: list[tuple[int, Any]], block: int) -> Twin:
         true_name=_any_of(tokens),
         private_name=re.compile("|".join(map(re.escape, names.values())) or "(?!)"),
         absorbing=frozenset(index for index, token in tokens if token.lstrip or token.rstrip),
+        realigner=realigner,
     )
 
 

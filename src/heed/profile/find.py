@@ -1,0 +1,50 @@
+"""Find the profile of a model: one fitted here, one shipped for these weights, or published heads for this model."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from heed.errors import ProfileError
+from heed.profile.profile import ModelIdentity, Profile
+from heed.settings import settings
+
+PROFILE_FILE = "profile.json"
+
+
+def find_profile(model: ModelIdentity, *, task: str, folder: Path | None = None) -> Profile:
+    """The profile to use for a task.
+
+    In this order: ``folder`` if given; fitted on this machine for these weights; shipped for these weights; heads
+    published for a model of this name.
+
+    Raises
+    ------
+    ProfileError
+        If there is none; the message says how to make one.
+    """
+    if folder is not None:
+        return Profile.load(folder / PROFILE_FILE if folder.is_dir() else folder)
+    own = fitted_folder(settings().profiles_dir, model, task=task) / PROFILE_FILE
+    if own.exists():
+        return Profile.load(own)
+    shipped = [profile for profile in shipped_profiles() if profile.task == task]
+    for profile in shipped:
+        if model.fingerprint in profile.fingerprints:
+            return profile
+    for profile in shipped:
+        if not profile.fingerprints and profile.model.lower() == model.name.lower():
+            return profile
+    raise ProfileError(
+        f"expected a {task} profile for {model.name} ({model.fingerprint}), found none fitted or shipped: "
+        f"make one with `heed {task} fit --model {model.name} --data FILE.jsonl`"
+    )
+
+
+def fitted_folder(profiles_dir: Path, model: ModelIdentity, *, task: str) -> Path:
+    """Where a profile fitted for these weights is kept."""
+    return profiles_dir / f"{task}-{model.fingerprint}"
+
+
+def shipped_profiles() -> tuple[Profile, ...]:
+    """All profiles that come with heed."""
+    folder = Path(str(files("heed.profile") / "shipped"))
+    return tuple(Profile.load(path) for path in sorted(folder.glob("*.json")))

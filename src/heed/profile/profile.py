@@ -1,0 +1,196 @@
+"""A profile: which heads of a model to listen to, how to weigh them, and how good that was found to be.
+
+It is fitted for one model and refused for another. It knows no task's threshold and no torch.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from heed.errors import ProfileError
+from heed.reduce.contrast import AGGREGATIONS, Aggregation
+
+VERSION = 1
+
+Provenance = Literal["fitted", "published"]
+
+
+class ModelIdentity(Protocol):
+    """What a profile needs to know of a model to tell whether it is the right one."""
+
+    @property
+    def name(self) -> str:
+        """Hub id, folder or file the model came from."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the weights."""
+        ...
+
+    @property
+    def anatomy(self) -> Any:
+        """Layers and heads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """Weights over the heads of one model.
+
+    ``heads`` is ``[N, 2]``, layer and head; ``weights`` is ``[N]``, its absolute values sum to 1. A negative weight
+    is a head that turns the other way. ``fingerprints`` are the weights it was measured on (none where published
+    heads were taken over: then the model's name and anatomy must fit).
+    """
+
+    task: str
+    model: str
+    n_layers: int
+    n_heads: int
+    heads: np.ndarray
+    weights: np.ndarray
+    aggregation: Aggregation = "normalize_sum"
+    provenance: Provenance = "fitted"
+    source: str = ""
+    method: str = ""
+    fingerprints: tuple[str, ...] = ()
+    data_hash: str = ""
+    quality: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fits = len(self.heads) == len(self.weights) > 0 and self.heads.shape == (len(self.weights), 2)
+        if not fits or self.aggregation not in AGGREGATIONS:
+            raise ProfileError(
+                f"expected at least one head with a weight and one of {', '.join(AGGREGATIONS)}, "
+                f"found {len(self.heads)} heads, {len(self.weights)} weights, {self.aggregation!r}"
+            )
+        inside = (self.heads >= 0).all() and (self.heads < [self.n_layers, self.n_heads]).all()
+        if not inside or not np.isclose(np.abs(self.weights).sum(), 1.0, atol=1e-4):
+            raise ProfileError(
+                f"expected heads within {self.n_layers} layers x {self.n_heads} heads and weights that sum to 1, "
+                f"found a largest of {self.heads.max(0).tolist()} and {np.abs(self.weights).sum():.3f}"
+            )
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers it listens to, ascending."""
+        return tuple(sorted({int(layer) for layer in self.heads[:, 0]}))
+
+    @property
+    def depth(self) -> int:
+        """How many layers a pass needs: one more than the deepest it listens to."""
+        return self.layers[-1] + 1
+
+    @property
+    def digest(self) -> str:
+        """Identity of heads, weights and aggregation: what a calibration is made for."""
+        return _digest([self.heads.tolist(), [round(float(w), 8) for w in self.weights], self.aggregation])
+
+    def score(self, own: Float[np.ndarray, "B L H"], other: Float[np.ndarray, "B L H"]) -> Float[np.ndarray, " B"]:
+        """Risk in [0, 1]: 1 minus the weighted share of attention that stayed on the own part.
+
+        The masses are those of the profile's `layers`, in that order. A head of negative weight counts as its
+        complement.
+        """
+        rows = np.searchsorted(np.array(self.layers), self.heads[:, 0])
+        shares = AGGREGATIONS[self.aggregation](own, other)[:, rows, self.heads[:, 1]]
+        oriented = np.where(self.weights >= 0, shares, 1.0 - shares)
+        return np.asarray(1.0 - oriented @ np.abs(self.weights))
+
+    def refuse_other(self, model: ModelIdentity) -> None:
+        """Refuse a model it was not made for.
+
+        Raises
+        ------
+        ProfileError
+            With what was expected and found.
+        """
+        anatomy = model.anatomy
+        shape = (anatomy.layers, anatomy.heads)
+        if shape != (self.n_layers, self.n_heads):
+            raise ProfileError(
+                f"expected {self.n_layers} layers x {self.n_heads} heads (a profile of {self.model}), "
+                f"found {shape[0]} x {shape[1]} in {model.name}: fit one with `heed guard fit --model {model.name}`"
+            )
+        if self.fingerprints and model.fingerprint not in self.fingerprints:
+            raise ProfileError(
+                f"expected the weights of {self.model} ({', '.join(self.fingerprints)}), found {model.name} "
+                f"({model.fingerprint}): fit a profile with `heed guard fit --model {model.name}`"
+            )
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        value = {
+            "version": VERSION,
+            "task": self.task,
+            "model": self.model,
+            "n_layers": self.n_layers,
+            "n_heads": self.n_heads,
+            "aggregation": self.aggregation,
+            "provenance": self.provenance,
+            "source": self.source,
+            "method": self.method,
+            "fingerprints": list(self.fingerprints),
+            "data_hash": self.data_hash,
+            "quality": dict(self.quality),
+            "heads": [[*map(int, head), round(float(w), 8)] for head, w in zip(self.heads, self.weights, strict=True)],
+        }
+        write_json(path, value)
+
+    @classmethod
+    def load(cls, path: Path) -> "Profile":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ProfileError
+            If the file is missing, damaged or of another version.
+        """
+        value = read_json(path, version=VERSION, kind="profile")
+        try:
+            rows = np.array(value["heads"], dtype=np.float64)
+            rest = {name: value[name] for name in value if name not in ("version", "heads", "fingerprints")}
+            prints = tuple(value["fingerprints"])
+            return cls(heads=rows[:, :2].astype(np.int64), weights=rows[:, 2], fingerprints=prints, **rest)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise ProfileError(
+                f"expected a profile as heed writes it, found {error!r} in {path}: fit it again"
+            ) from error
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON, atomically."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_json(path: Path, *, version: int, kind: str) -> dict[str, Any]:
+    """Read versioned JSON.
+
+    Raises
+    ------
+    ProfileError
+        If it is missing, no JSON object or of another version.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"expected a {kind} in {path}, found: {error}") from error
+    if not isinstance(value, dict) or value.get("version") != version:
+        found = value.get("version") if isinstance(value, dict) else type(value).__name__
+        raise ProfileError(f"expected {kind} version {version}, found {found} in {path}: fit it again")
+    return value
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
