@@ -95,6 +95,7 @@ def test_a_rerun_continues_after_the_last_whole_line(source, out, keep, torn):
     seen = []
 
     def work(items):
+        assert not json.loads(manifest_path(out).read_bytes())["finished"]
         seen.extend(item.line for item in items)
         return double(items)
 
@@ -202,7 +203,9 @@ def test_a_file_that_no_job_wrote_is_never_touched(source, out):
         run(source, out)
     assert out.read_text() == "my notes\n"
     assert not manifest_path(out).exists()
-    assert run(source, out, force=True).backup.read_text() == "my notes\n"
+    backup = run(source, out, force=True).backup
+    assert run(source, out, force=True).backup != backup
+    assert backup.read_text() == "my notes\n"
 
 
 def test_an_output_with_too_many_lines_is_refused(source, out):
@@ -256,7 +259,7 @@ def test_an_output_in_use_is_refused(source, out):
 
 def test_a_source_that_changes_during_the_run_is_noticed(source, out):
     def work(items):
-        if items[0].line == 10:
+        if items[0].line == 1:
             with source.open("a") as file:
                 file.write('{"n": 11}\n')
         return double(items)
@@ -264,6 +267,7 @@ def test_a_source_that_changes_during_the_run_is_noticed(source, out):
     with pytest.raises(JobError, match="found it changed during the run"):
         run(source, out, work)
     assert not json.loads(manifest_path(out).read_bytes())["finished"]
+    assert len(lines_of(out)) == 10
 
 
 def test_a_stream_is_the_same_job_as_the_file_with_its_bytes(source, out):
@@ -277,15 +281,15 @@ def test_a_full_disk_tears_a_line_and_a_rerun_completes_the_job(source, out, tmp
     expected = tmp_path / "expected"
     run(source, expected, work=wordy)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4500, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9800, hard))
     try:
         with pytest.raises(JobError, match=r"expected to write .*out\.jsonl, found: File too large; make room"):
             run(source, out, work=wordy)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert out.stat().st_size == 4500
+    assert out.stat().st_size == 9800
     assert not out.read_bytes().endswith(b"\n")
-    assert run(source, out, work=wordy).resumed == 4
+    assert run(source, out, work=wordy).resumed == 9
     assert out.read_bytes() == expected.read_bytes()
 
 

@@ -74,6 +74,11 @@ def test_platt_is_finite_under_perfect_separation_and_reaches_its_targets():
     assert platt([1, 1, 0, 0], [1, 2, 3, 4]).slope < 0
 
 
+def test_platt_does_not_overshoot_on_one_far_attack():
+    fit = platt([1] + [0] * 11, [99.96, -0.02, 0.01, 0.01, 0.15, -0.01, 0.02, -0.02, -0.01, -0.44, 0.18, -0.3])
+    assert fit == pytest.approx((0.0317812, -2.48369), rel=1e-4)
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.floats(-1e6, 1e6, width=32)), min_size=2, max_size=40).filter(
         lambda rows: len({row[0] for row in rows}) == 2 and np.ptp([row[1] for row in rows]) > 1e-3

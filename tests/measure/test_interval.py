@@ -53,6 +53,7 @@ def test_rows_needed_known_by_hand():
     assert rows_needed(0.001, 0.95) == 2995
     assert rows_needed(0.5, 0.5) == 1
     assert rows_needed(0.5, 0.875) == 3
+    assert rows_needed(0.3, 0.657) == 3
     with pytest.raises(InputError, match="expected fpr strictly between 0 and 1, found 0"):
         rows_needed(0, 0.95)
 

