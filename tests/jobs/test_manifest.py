@@ -9,11 +9,6 @@ from heed.jobs.manifest import Manifest, check_same_job, manifest_path, plain_co
 SOURCE = SourceIdentity("ab" * 32, 10, 3)
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out.jsonl"
-
-
 def test_a_manifest_comes_back(out):
     manifest = Manifest(plain_config({"model": "m", "spans": (1, 2), "text": "\ud800"}), SOURCE, finished=True)
     assert read_manifest(out) is None

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heed.errors import InputError, SpanNotFoundError, TextError
-from heed.text import CharSpan, Message, Part, Role, TokenSpan, Trust, encode, encode_text, render
+from heed.text import CharSpan, Encoded, Message, Part, Role, TokenSpan, Trust, encode, encode_text, render
 from heed.text.control import control_names
 
 KINDS = ["byte-level", "unigram", "prefixed-bpe", "word-piece"]
@@ -244,3 +244,10 @@ def test_a_control_token_that_merges_would_build_is_out_of_reach() -> None:
     backend.add_special_tokens([AddedToken("<s>", normalized=False, special=True)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, chat_template="{{ '<s>' + messages[0].content }}")
     assert encode(render([Message.of("user", "a<s>")], tokenizer), tokenizer).ids.tolist() == [4, 5, 3, 2]
+
+
+def test_a_token_without_width_stands_for_no_character() -> None:
+    encoded = Encoded(np.arange(3), np.array([[0, 1], [2, 2], [3, 4]]), "abcd")
+    assert encoded.locate(CharSpan(0, 4)) == TokenSpan(0, 3)
+    with pytest.raises(SpanNotFoundError, match=r"expected tokens for characters 1\.\.3 of a text of 4, found none"):
+        encoded.locate(CharSpan(1, 3))

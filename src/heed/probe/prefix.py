@@ -39,13 +39,14 @@ class PrefixCache:
 
     Parameters
     ----------
-    shortest
-        Fewest tokens worth keeping.
+    shortest, longest
+        Fewest tokens worth keeping, and most that are kept.
     size
         How many beginnings are kept; the one used longest ago makes room.
     """
 
     shortest: int = 16
+    longest: int = 1024
     size: int = 8
     _kept: deque[_Kept] = field(default_factory=deque)
     _seen: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=16))
@@ -65,7 +66,7 @@ class PrefixCache:
         return (0, None) if kept is None else (len(kept.ids), _cache_of(model, kept, len(prompts)))
 
     def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey) -> _Kept | None:
-        most = min(len(ids) for ids in prompts) - 1
+        most = min(self.longest, min(len(ids) for ids in prompts) - 1)
         shared = _shared(prompts)[:most]
         fitting = [kept for kept in self._kept if kept.last >= last and _common(kept.ids, shared) == len(kept.ids)]
         others = list(self._seen) + (list(prompts[1:]) if len(prompts) > 1 else [])

@@ -34,10 +34,6 @@ def render(
 
     Parameters
     ----------
-    messages
-        At least one.
-    tokenizer
-        A Hugging Face fast tokenizer; its chat template is used.
     generation_prompt
         Whether the text ends with the opening of the assistant's answer.
     tools
@@ -64,6 +60,12 @@ def render(
         _check_tools(tools, tokenizer)
     if not tokenizer.chat_template:
         return _plain(messages, tools=tools)
+    return _chat(messages, tokenizer, generation_prompt=generation_prompt, tools=tools)
+
+
+def _chat(
+    messages: Sequence[Message], tokenizer: FastTokenizer, *, generation_prompt: bool, tools: Tools | None
+) -> Rendered:
     turns = turns_of(messages)
     try:
         text, landings = place(turns, tokenizer, generation_prompt=generation_prompt, tools=tools)

@@ -23,6 +23,9 @@ from heed.attention.terms import Terms, every_row, finite
 _BLOCK_ELEMENTS = 1 << 22
 """Most elements of a mask or of logits that exist at once."""
 
+_STEP = 16
+"""Keys the CPU kernel takes at a time in a 16-bit dtype."""
+
 
 class Attended(NamedTuple):
     """The output ``[B, H, Q, E]`` and, where the path gives it, the fp32 logsumexp ``[B, H, Q]`` of each row."""
@@ -121,7 +124,7 @@ def _additive(terms: Terms, rows: slice, keys: slice, q: Tensor) -> Float[Tensor
 
 def _kernel(q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, mask: Tensor | None) -> Attended:
     if q.device.type == "cpu" and lse_source().fused:
-        return Attended(*_flash_cpu(q, k, v, scale=scale, causal=causal, mask=mask))
+        return _evenly(q, k, v, scale=scale, causal=causal, mask=mask)
     gqa = q.shape[1] != k.shape[1]
     out = functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=gqa
@@ -129,6 +132,26 @@ def _kernel(q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, mask
     if mask is not None:
         out = out.masked_fill((mask == -torch.inf).all(-1, keepdim=True), 0.0)
     return Attended(out, None)
+
+
+def _evenly(q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, mask: Tensor | None) -> Attended:
+    """The CPU kernel on lengths padded to its step, so that a row's rounding does not depend on its neighbours.
+
+    In a 16-bit dtype the kernel rounds the last, uneven step of keys differently: a prompt would read slightly
+    differently alone than beside a longer one (measured: shares of a head off by up to 0.04 after 30 layers).
+    """
+    n_rows, n_keys = q.shape[2], k.shape[2]
+    rows, keys = -n_rows % _STEP, -n_keys % _STEP
+    if q.element_size() > 2 or not (rows or keys):
+        return Attended(*_flash_cpu(q, k, v, scale=scale, causal=causal, mask=mask))
+    q, k, v = (functional.pad(x, (0, 0, 0, more)) for x, more in ((q, rows), (k, keys), (v, keys)))
+    if mask is None and not causal:
+        mask = q.new_zeros(1, 1, 1, n_keys)
+    if mask is not None:
+        mask = functional.pad(mask, (0, keys), value=-torch.inf)
+        mask = mask if mask.shape[2] == 1 else functional.pad(mask, (0, 0, 0, rows))
+    out, lse = _flash_cpu(q, k, v, scale=scale, causal=causal, mask=mask)
+    return Attended(out[:, :, :n_rows], lse[:, :, :n_rows])
 
 
 def _flash_cpu(
