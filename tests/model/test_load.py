@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from heed.errors import BrokenModelError, HeedError, ModelError, ModelNotFoundError, OutOfMemoryError
 from heed.model import load
+from heed.model.precision import fast_dtype
 from heed.settings import settings
 
 loading = importlib.import_module("heed.model.load")  # the package shows the function of that name
@@ -22,7 +23,7 @@ def no_hub(monkeypatch):
 
 
 def test_a_folder(folder):
-    model = load(folder)
+    model = load(folder, dtype=None)
     assert (model.origin, model.name, model.dtype) == ("folder", str(folder), torch.float32)
     assert model.anatomy.layers == 3
     assert model.tokenizer is not None
@@ -36,7 +37,7 @@ def test_a_folder_as_text_from_the_working_folder(folder, monkeypatch):
 
 
 def test_a_gguf(gguf_file):
-    model = load(gguf_file)
+    model = load(gguf_file, dtype=None)
     assert (model.origin, model.dtype) == ("gguf", torch.float32)
 
 
@@ -116,9 +117,13 @@ def test_dtypes_run(folder, dtype):
     assert model.hf(torch.arange(33)[None]).logits.isfinite().all()
 
 
-def test_auto_is_as_stored(folder, llama):
+def test_none_is_as_stored(folder, llama):
     llama.to(torch.bfloat16).save_pretrained(folder)
-    assert load(folder, dtype="auto").dtype == torch.bfloat16
+    assert load(folder, dtype=None).dtype == torch.bfloat16
+
+
+def test_auto_is_what_the_device_is_fast_in(folder):
+    assert load(folder).dtype == load(folder, dtype="auto").dtype == fast_dtype("cpu")
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float64", torch.int32, "half", ""])

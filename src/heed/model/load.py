@@ -17,6 +17,7 @@ from heed.model.folder import load_folder
 from heed.model.gguf import load_gguf
 from heed.model.hub import hub_folder
 from heed.model.model import Model, Origin
+from heed.model.precision import fast_dtype
 from heed.settings import settings
 
 EMBEDDED_NAME = "embedded"
@@ -26,7 +27,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 def load(
     name: str | Path | None = None,
     *,
-    dtype: str | torch.dtype | None = None,
+    dtype: str | torch.dtype | None = "auto",
     device: str | None = None,
     retries: int = 2,
     threads: int | None = None,
@@ -39,7 +40,8 @@ def load(
         None or ``"embedded"``: the embedded default. Else, in this order: an existing path (a folder with config.json,
         or a ``.gguf`` file); a folder or ``<name>.gguf`` in the models folder (``HEED_MODELS_DIR``); a hub id.
     dtype
-        ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None or ``"auto"``: as stored (GGUF: float32).
+        ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; ``"auto"``: what the device is fast in, bfloat16
+        where it has the instructions, else float32; None: as stored (GGUF: float32).
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"mps"`` (untested); None: ``"cpu"``.
     retries
@@ -60,7 +62,8 @@ def load(
     ModelError
         If dtype or device are unknown here, or the hub refuses access.
     """
-    kind, place = _dtype(dtype), _device(device)
+    place = _device(device)
+    kind = fast_dtype(place) if dtype == "auto" else _dtype(dtype)
     wanted = threads if threads is not None else settings().threads
     if wanted is not None:
         torch.set_num_threads(wanted)
@@ -131,7 +134,7 @@ def _origin(path: Path) -> Origin:
 
 
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if dtype is None or dtype == "auto":
+    if dtype is None:
         return None
     found = _DTYPES.get(str(dtype).removeprefix("torch."))
     if found is None:

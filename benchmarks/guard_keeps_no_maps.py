@@ -1,0 +1,99 @@
+"""Attention memory of one check is at most a hundredth of the published way's, by counting the tensors both keep.
+
+Published: the fp16 maps of all layers, alive together. heed: what the probes return for the layers of the profile,
+the logsumexps of all rows, and the largest row block that lives for a moment. Each way runs in a process of its own,
+whose peak beyond the loaded model is told as well; that peak holds everything else of a pass, too.
+"""
+
+import json
+import sys
+
+from harness import Claim, at_most, child, main, pick
+from inputs import INSTRUCTION, data_of, embedded, guard_of
+from machine import held_bytes, peak_bytes, reset_peak
+from published import PublishedWay
+from torch import Tensor
+
+from heed.guard.prompt import encode_pair, spans_of
+from heed.probe import LastRow, LastRowMass, LayerView, Moment, Probe, read
+from heed.probe.layers import layers_of
+from heed.probe.prompt import tokenizer_of
+
+BAR = 0.01
+DTYPE = "float32"
+
+
+class Counting:
+    """A probe that hands on what another one says and counts the attention that was held for it."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self.kept = 0
+        self.lse = 0
+        self.block = 0
+
+    def __call__(self, view: LayerView, moment: Moment, /) -> Tensor:
+        """Reduce a layer; count its result, its logsumexps, and one row of weights a head."""
+        value = self.probe(view, moment)
+        self.kept += value.numel() * 4
+        self.lse = 0 if view.lse_of_rows is None else view.lse_of_rows.numel() * 4
+        self.block = max(self.block, view.q.shape[1] * view.n_keys * 4)
+        return value
+
+    @property
+    def nbytes(self) -> int:
+        """Results of all layers; logsumexps and row block of the one at hand."""
+        return self.kept + self.lse + self.block
+
+
+def guard_bytes(tokens: int) -> dict[str, int]:
+    """What one reading of the guard keeps, and the peak of one check."""
+    model = embedded(DTYPE)
+    guard = guard_of(model)
+    guard.check(INSTRUCTION, data_of(model, 96, seed=-1))
+    data = data_of(model, tokens, seed=0)
+    before = held_bytes()
+    reset_peak()
+    guard.check(INSTRUCTION, data)
+    peak = peak_bytes() - before
+    prompt = encode_pair(INSTRUCTION, data, tokenizer_of(model))
+    layers = [key for key in layers_of(model).keys if key.index in guard.profile.layers]
+    counting = {"mass": Counting(LastRowMass()), "row": Counting(LastRow())}
+    read(model, [prompt], counting, layers=layers, spans=[spans_of(prompt)])
+    return {"bytes": sum(one.nbytes for one in counting.values()), "peak": peak}
+
+
+def published_bytes(tokens: int) -> dict[str, int]:
+    """The maps the published way keeps, and the peak of one check."""
+    model = embedded(DTYPE)
+    data = data_of(model, tokens, seed=0)
+    way = PublishedWay(model.hf, model.tokenizer)
+    way.check(INSTRUCTION, data_of(model, 96, seed=-1))
+    ids = model.tokenizer(data, return_tensors="pt")["input_ids"] if model.tokenizer else None
+    assert ids is not None
+    before = held_bytes()
+    reset_peak()
+    reading = way.read(ids, slice(0, 1), slice(1, 2))
+    return {"bytes": reading.map_bytes, "peak": peak_bytes() - before}
+
+
+def measure() -> list[Claim]:
+    """Both in processes of their own."""
+    tokens = pick(1024, 128)
+    guard_of(embedded(DTYPE))
+    ours, theirs = (child(__file__, who, str(tokens)) for who in ("guard", "published"))
+    details = {
+        "heed keeps": f"{ours['bytes'] / 1e6:.3f} MB",
+        "published way keeps": f"{theirs['bytes'] / 1e6:.1f} MB",
+        "peak beyond the model, heed": f"{ours['peak'] / 1e6:.0f} MB",
+        "peak beyond the model, published way": f"{theirs['peak'] / 1e6:.0f} MB",
+    }
+    name = f"attention memory of the guard / published way, {tokens} tokens, {DTYPE}"
+    return [at_most(name, ours["bytes"] / theirs["bytes"], BAR, **details)]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps({"guard": guard_bytes, "published": published_bytes}[sys.argv[1]](int(sys.argv[2]))))
+    else:
+        main(__file__, measure)

@@ -1,0 +1,97 @@
+"""How the commands print: values come in, text on stdout and progress on stderr go out.
+
+Results go to stdout, everything else to stderr. Hostile text cannot move the cursor: it is spelled out first.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from heed.errors import InputError
+
+if TYPE_CHECKING:
+    from heed.picture import Picture
+
+_NARROWEST = 40
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line, in ASCII."""
+    print(json.dumps(value, allow_nan=False))
+
+
+def tell(line: str) -> None:
+    """Say something beside the result, on stderr."""
+    from heed.picture.visible import spelled
+
+    print(spelled(line), file=sys.stderr)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; the first row is its header."""
+    from heed.picture.visible import spelled
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in rows[0]:
+        table.add_column(title, overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*(Text(spelled(cell)) for cell in row))
+    console = Console()
+    with console.capture() as drawn:  # rich's own printing answers a broken pipe with exit code 1
+        console.print(table)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+
+
+def print_picture(picture: "Picture") -> None:
+    """Print a picture as wide as the terminal, coloured where the terminal wants colour."""
+    console = Console()
+    colour = console.is_terminal and not console.no_color
+    print(picture.text(width=max(_NARROWEST, console.width), colour=colour))
+
+
+def write_page(picture: "Picture", path: Path) -> None:
+    """Write a picture as an HTML page.
+
+    Raises
+    ------
+    InputError
+        If the page cannot be written.
+    """
+    try:
+        picture.html(path)
+    except OSError as error:
+        raise InputError(f"expected to write the page {path}, found: {error.strerror}; choose another place") from error
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on a terminal what is being done, for as long as it is being done."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(f"{what} …")):
+        yield
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal's stderr; what is given must be called with done and total."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show
