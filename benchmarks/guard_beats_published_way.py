@@ -6,12 +6,11 @@ guard knows its beginning after two checks; the check of a guard that has seen n
 
 from collections.abc import Callable
 
+import heed
 from harness import Claim, Timings, at_least, interleaved, main, pick, skipped
 from inputs import INSTRUCTION, data_of, dtype_name, embedded, guard_of
 from machine import NO_BF16, dtypes, has_bf16
 from published import PublishedWay
-
-import heed
 
 BARS = {("float32", 512): 1.6, ("float32", 2048): 5.0, ("bfloat16", 512): 1.1, ("bfloat16", 2048): 6.0}
 SHIPPED_BARS = {512: 4.0, 2048: 12.0}
@@ -34,44 +33,44 @@ def ways_of(model: heed.Model, data: list[str]) -> dict[str, Callable[[int], obj
     }
 
 
-def compare(models: dict[str, heed.Model], tokens: int, repeats: int) -> tuple[Timings, dict[str, int]]:
-    """Time all ways at one length; and how many tokens of the prompt the guard needed not read again."""
+def compare(models: dict[str, heed.Model], tokens: int, repeats: int) -> Timings:
+    """Time all ways at one length."""
     any_model = next(iter(models.values()))
     data = [data_of(any_model, tokens, seed=repeat) for repeat in range(repeats)]
     ways: dict[str, Callable[[int], object]] = {}
     for model in models.values():
         ways |= ways_of(model, data)
-    return interleaved(ways, repeats=repeats, warm_ups=0), {
-        f"layers of {model.anatomy.layers}": guard_of(model).profile.depth for model in models.values()
-    }
+    return interleaved(ways, repeats=repeats, warm_ups=0)
 
 
-def claims_of(times: Timings, depth: dict[str, int], tokens: int, shipped: str) -> list[Claim]:
+def claims_of(times: Timings, tokens: int, shipped: str, depth: str) -> list[Claim]:
     """Judge one length."""
-    claims = []
-    for dtype in dtypes():
-        name = f"published way / guard, {tokens} tokens, {dtype}"
-        slow, fast = f"published {dtype}", f"guard {dtype}"
-        first = {"first check, nothing cached": round(times.ratio(slow, f"first check {dtype}"), 3)}
-        details = times.details(slow, fast) | first | depth
-        claims.append(at_least(name, times.ratio(slow, fast), BARS.get((dtype, tokens), 1.0), **details))
-    name = f"published way in float32 / guard as shipped ({shipped}), {tokens} tokens"
+
+    def claim(name: str, slow: str, fast: str, bar: float) -> Claim:
+        first = round(times.ratio(f"published {slow}", f"first check {fast}"), 3)
+        details = times.details(f"published {slow}", f"guard {fast}")
+        details |= {"first check, nothing cached": first, "layers read": depth}
+        ratio = times.ratio(f"published {slow}", f"guard {fast}")
+        return at_least(f"{name}, {tokens} tokens", ratio, bar, details)
+
+    same = [
+        claim(f"published way / guard, both {dtype}", dtype, dtype, BARS.get((dtype, tokens), 1.0))
+        for dtype in dtypes()
+    ]
+    name = f"published way in float32 / guard as shipped ({shipped})"
     if not has_bf16():
-        return [*claims, skipped(name, NO_BF16)]
-    slow, fast = "published float32", f"guard {shipped}"
-    first = {"first check, nothing cached": round(times.ratio(slow, f"first check {shipped}"), 3)}
-    details = times.details(slow, fast) | first | depth
-    return [*claims, at_least(name, times.ratio(slow, fast), SHIPPED_BARS.get(tokens, 1.0), **details)]
+        return [*same, skipped(f"{name}, {tokens} tokens", NO_BF16)]
+    return [*same, claim(name, "float32", shipped, SHIPPED_BARS.get(tokens, 1.0))]
 
 
 def measure() -> list[Claim]:
     """Each length, all number formats in the same repeats."""
     shipped = dtype_name(embedded())
     models = {dtype: embedded(dtype) for dtype in dtypes()}
+    depth = f"{guard_of(models['float32']).profile.depth} of {models['float32'].anatomy.layers}"
     claims = []
     for tokens, repeats in pick([(512, 7), (2048, 3)], [(128, 2)]):
-        times, depth = compare(models, tokens, repeats)
-        claims += claims_of(times, depth, tokens, shipped)
+        claims += claims_of(compare(models, tokens, repeats), tokens, shipped, depth)
     if not has_bf16():
         claims.append(skipped("published way / guard, bfloat16", NO_BF16))
     return claims

@@ -8,16 +8,16 @@ whose peak beyond the loaded model is told as well; that peak holds everything e
 import json
 import sys
 
-from harness import Claim, at_most, child, main, pick
-from inputs import INSTRUCTION, data_of, embedded, guard_of
-from machine import held_bytes, peak_bytes, reset_peak
-from published import PublishedWay
 from torch import Tensor
 
+from harness import Claim, at_most, main, pick
 from heed.guard.prompt import encode_pair, spans_of
 from heed.probe import LastRow, LastRowMass, LayerView, Moment, Probe, read
 from heed.probe.layers import layers_of
 from heed.probe.prompt import tokenizer_of
+from inputs import INSTRUCTION, data_of, embedded, guard_of
+from machine import child, held_bytes, peak_bytes, reset_peak
+from published import PublishedWay
 
 BAR = 0.01
 DTYPE = "float32"
@@ -66,14 +66,12 @@ def guard_bytes(tokens: int) -> dict[str, int]:
 def published_bytes(tokens: int) -> dict[str, int]:
     """The maps the published way keeps, and the peak of one check."""
     model = embedded(DTYPE)
-    data = data_of(model, tokens, seed=0)
     way = PublishedWay(model.hf, model.tokenizer)
     way.check(INSTRUCTION, data_of(model, 96, seed=-1))
-    ids = model.tokenizer(data, return_tensors="pt")["input_ids"] if model.tokenizer else None
-    assert ids is not None
+    prompt = way.encode(INSTRUCTION, data_of(model, tokens, seed=0))
     before = held_bytes()
     reset_peak()
-    reading = way.read(ids, slice(0, 1), slice(1, 2))
+    reading = way.read(*prompt)
     return {"bytes": reading.map_bytes, "peak": peak_bytes() - before}
 
 
@@ -89,7 +87,7 @@ def measure() -> list[Claim]:
         "peak beyond the model, published way": f"{theirs['peak'] / 1e6:.0f} MB",
     }
     name = f"attention memory of the guard / published way, {tokens} tokens, {DTYPE}"
-    return [at_most(name, ours["bytes"] / theirs["bytes"], BAR, **details)]
+    return [at_most(name, ours["bytes"] / theirs["bytes"], BAR, details)]
 
 
 if __name__ == "__main__":

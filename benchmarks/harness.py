@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,11 @@ import torch
 QUICK = os.environ.get("HEED_BENCH_QUICK") == "1"
 """Tiny sizes and few repeats: shows that the benchmarks run; the figures mean nothing."""
 
+THREADS = 1 if QUICK else os.cpu_count() or 1
+"""torch threads of every benchmark."""
+
 Picked = TypeVar("Picked")
+Details = Mapping[str, Any]
 
 
 class Skip(Exception):  # noqa: N818 - not an error: the benchmark cannot be run here, for the reason given
@@ -35,7 +38,7 @@ class Claim:
     figure: float | None
     bar: float | None
     met: bool | None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
     side: Literal["<=", ">=", ""] = ""
     unit: str = "x"
 
@@ -55,19 +58,19 @@ class Claim:
         return f"{self.name}: {self.figure:.4g} {self.unit}{bar}, {self.verdict}"
 
 
-def at_most(name: str, figure: float, bar: float, *, unit: str = "x", **details: Any) -> Claim:
+def at_most(name: str, figure: float, bar: float, details: Details | None = None, *, unit: str = "x") -> Claim:
     """A claim that holds if the figure is at most the bar."""
-    return Claim(name, figure, bar, figure <= bar, details, "<=", unit)
+    return Claim(name, figure, bar, figure <= bar, details or {}, "<=", unit)
 
 
-def at_least(name: str, figure: float, bar: float, *, unit: str = "x", **details: Any) -> Claim:
+def at_least(name: str, figure: float, bar: float, details: Details | None = None, *, unit: str = "x") -> Claim:
     """A claim that holds if the figure is at least the bar."""
-    return Claim(name, figure, bar, figure >= bar, details, ">=", unit)
+    return Claim(name, figure, bar, figure >= bar, details or {}, ">=", unit)
 
 
-def reported(name: str, figure: float, *, unit: str = "", **details: Any) -> Claim:
+def reported(name: str, figure: float, details: Details | None = None, *, unit: str = "") -> Claim:
     """A figure without a bar."""
-    return Claim(name, figure, None, None, details, "", unit)
+    return Claim(name, figure, None, None, details or {}, "", unit)
 
 
 def skipped(name: str, reason: str) -> Claim:
@@ -126,18 +129,9 @@ def pick(full: Picked, quick: Picked) -> Picked:
     return quick if QUICK else full
 
 
-def child(*arguments: str) -> dict[str, Any]:
-    """Run Python in a fresh process and read the JSON of its last line."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"expected {arguments} to run, found exit code {done.returncode}:\n{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
-
-
 def main(file: str, measure: Callable[[], Sequence[Claim]]) -> None:
     """Measure, print each claim and one JSON line; exit with 0 if all bars are met, 1 if not, 3 if all was skipped."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(THREADS)
     name, started = Path(file).stem, perf_counter()
     try:
         claims = list(measure())

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from harness import Skip
-
 import heed
+from harness import Skip
 from heed.errors import ModelNotFoundError, ProfileError
 from heed.guard.prompt import encode_pair
 from heed.probe.prompt import tokenizer_of
@@ -16,11 +15,12 @@ from heed.settings import settings
 
 INSTRUCTION = "You answer customers of a small shop. Summarize the message below in one short sentence."
 
-_WORDS = (
+_TEXT = (
     "time year people way day man thing woman life child world school state family student group country problem "
     "hand part place case week company system program question work government number night point home water room "
     "mother area money story fact month lot right study book eye job word business issue side kind head house"
-).split()
+)
+_WORDS = tuple(_TEXT.split())
 
 
 def embedded(dtype: str | None = None) -> heed.Model:

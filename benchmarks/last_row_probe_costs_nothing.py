@@ -8,11 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from harness import Claim, at_most, interleaved, main, pick, skipped
-from inputs import INSTRUCTION, data_of, dtype_name, embedded
-from machine import NO_BF16, dtypes
 
 import heed
+from harness import Claim, at_most, interleaved, main, pick, skipped
 from heed.guard.prompt import encode_pair, spans_of
 from heed.interface.call import Call
 from heed.probe import LastRowMass, LayerView, Moment, read
@@ -21,6 +19,8 @@ from heed.probe.forward import Passage, run_pass
 from heed.probe.layers import layers_of
 from heed.probe.prompt import tokenizer_of
 from heed.text.encode import Encoded
+from inputs import INSTRUCTION, data_of, dtype_name, embedded
+from machine import NO_BF16, dtypes
 
 PROBE_BAR, TRACE_BAR = 1.03, 1.10
 
@@ -77,12 +77,12 @@ def compare(model: heed.Model, tokens: int, repeats: int) -> list[Claim]:
         details["probe to the end / plain"] = round(times.ratio("probe to the end", "plain"), 4)
     where = f"{tokens} tokens, {dtype_name(model)}"
     return [
-        at_most(f"last-row probe / plain forward, {where}", times.ratio("probe", "plain"), PROBE_BAR, **details),
+        at_most(f"last-row probe / plain forward, {where}", times.ratio("probe", "plain"), PROBE_BAR, details),
         at_most(
             f"trace / plain forward, {where}",
             times.ratio("trace", "plain"),
             TRACE_BAR,
-            **times.details("trace", "plain"),
+            times.details("trace", "plain"),
         ),
     ]
 

@@ -1,14 +1,18 @@
-"""The machine a benchmark runs on: what it is, what it can, and how much memory this process holds. Linux only."""
+"""The machine a benchmark runs on: what it is, what it can, fresh processes, and the memory this one holds."""
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
-from harness import Skip
+
+from harness import THREADS, Skip
 
 HERE = Path(__file__).parent
 
@@ -35,13 +39,22 @@ def environment() -> dict[str, str]:
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "bfloat16 instructions": "yes" if has_bf16() else "no",
         "cores": str(os.cpu_count()),
-        "threads": str(os.cpu_count()),
+        "threads": str(THREADS),
         "memory": f"{memory_gb:.0f} GB",
         "load before": f"{os.getloadavg()[0]:.2f}",
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "transformers": transformers.__version__,
     }
+
+
+def child(*arguments: str) -> dict[str, Any]:
+    """Run Python in a fresh process and read the JSON of its last line."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"expected {arguments} to run, found exit code {done.returncode}:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
 def held_bytes() -> int:

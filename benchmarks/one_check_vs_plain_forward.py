@@ -7,13 +7,13 @@ before, and for one that knows the application's constant instruction. Data diff
 from functools import partial
 
 import torch
-from harness import Claim, at_most, interleaved, main, pick, skipped
-from inputs import INSTRUCTION, data_of, dtype_name, embedded, guard_of
-from machine import NO_BF16, dtypes
 
 import heed
+from harness import Claim, at_most, interleaved, main, pick, skipped
 from heed.guard.prompt import encode_pair
 from heed.probe.prompt import tokenizer_of
+from inputs import INSTRUCTION, data_of, dtype_name, embedded, guard_of
+from machine import NO_BF16, dtypes
 
 BAR = 0.85
 
@@ -49,8 +49,7 @@ def compare(model: heed.Model, tokens: int, repeats: int) -> list[Claim]:
             f"{way} / plain forward with last logits, {where}",
             times.ratio(way, "forward"),
             BAR,
-            **times.details(way, "forward"),
-            **depth,
+            times.details(way, "forward") | depth,
         )
         for way in ("first check", "later check")
     ]

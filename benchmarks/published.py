@@ -38,12 +38,16 @@ class PublishedWay:
 
     def check(self, instruction: str, data: str) -> float:
         """The focus score: the mean share of attention that stays on the instruction."""
+        return self.score(self.read(*self.encode(instruction, data)))
+
+    def encode(self, instruction: str, data: str) -> tuple[torch.Tensor, slice, slice]:
+        """Token ids ``[1, T]`` of the rendered prompt, and where instruction and data are held to be."""
         messages = [{"role": "system", "content": instruction}, {"role": "user", "content": f"Data: {data}"}]
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         ids = self.tokenizer(text, return_tensors="pt")["input_ids"]
         n_own, n_other = len(self.tokenizer.encode(instruction)), len(self.tokenizer.encode(data))
         end = ids.shape[1] - _AFTER
-        return self.score(self.read(ids, slice(_BEFORE, _BEFORE + n_own), slice(end - n_other, end)))
+        return ids, slice(_BEFORE, _BEFORE + n_own), slice(end - n_other, end)
 
     def read(self, ids: torch.Tensor, own: slice, other: slice) -> PublishedReading:
         """One generated token: the whole pass with all maps, and the last row of each."""

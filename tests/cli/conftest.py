@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_folder, tiny_profile
 
 from heed.cli.main import main
+from tiny import tiny_folder, tiny_profile
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ def heed(capsys, monkeypatch) -> Callable[..., Done]:
 @pytest.fixture
 def guarded(tiny, profile) -> list[object]:
     """The options that make any guard command use the tiny model."""
-    return ["--model", tiny, "--profile", profile]
+    return ["--model", tiny, "--profile", profile, "--dtype", "float32"]

@@ -33,7 +33,7 @@ def clear(
     from heed.model.cache import cache_info, clear_cache
 
     if not yes:
-        if not sys.stdin.isatty():
+        if not _on_a_terminal():
             raise typer.BadParameter("expected a terminal to ask on, found none: add --yes", param_hint="--yes")
         found = cache_info()
         if not typer.confirm(f"Delete {found.mb:.0f} MB below {found.path}?", err=True):
@@ -44,3 +44,7 @@ def clear(
         print_json({"path": str(deleted.path), "deleted": [str(path) for path in deleted.entries], "mb": deleted.mb})
     else:
         print(f"deleted {deleted.mb:.0f} MB below {deleted.path}")
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -26,6 +26,7 @@ _SIDES = {True: "injected", False: "clean", None: "abstained"}
 
 
 def demo(
+    *,
     page: Annotated[
         Path, typer.Option("--page", metavar="FILE", dir_okay=False, help="Where the HTML page is written.")
     ] = Path("heed-demo.html"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from heed.cli.fit import fit
 from heed.cli.options import (
     STDIN,
     AggregationOption,
@@ -30,19 +31,19 @@ FINE, FLAGGED, ABSTAINED = 0, 1, 3
 
 app = typer.Typer(help="Tell whether untrusted text is being obeyed.", no_args_is_help=True)
 app.command()(scan)
+app.command()(fit)
 
 
 @app.command()
 def check(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE|-", exists=True, dir_okay=False, allow_dash=True, help="The untrusted text.")
-    ] = STDIN,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE|-", help="The untrusted text.")] = STDIN,
     instruction: Annotated[
         str | None, typer.Option("--instruction", help="What the application asks of the model.")
     ] = None,
     instruction_file: Annotated[
         Path | None,
-        typer.Option("--instruction-file", exists=True, dir_okay=False, help="The same, from a file."),
+        typer.Option("--instruction-file", metavar="FILE", help="The same, from a file."),
     ] = None,
     page: PageOption = None,
     model: ModelOption = "embedded",
@@ -60,6 +61,8 @@ def check(
     """
     if instruction is not None and instruction_file is not None:
         raise typer.BadParameter("expected one of both, found both", param_hint="--instruction, --instruction-file")
+    if instruction_file == file == STDIN:
+        raise typer.BadParameter("expected stdin for one text, found it for both", param_hint="--instruction-file")
     asked = instruction if instruction_file is None else read_text(instruction_file)
     data = read_text(file)
     check_page(page)

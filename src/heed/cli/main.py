@@ -43,15 +43,20 @@ class _State:
     debug: bool = False
 
 
+def _version(value: bool) -> None:
+    if value:
+        print(f"heed {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _main(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and the warnings of libraries.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
+    ] = False,
 ) -> None:
-    if version:
-        print(f"heed {__version__}")
-        raise typer.Exit
     context.obj.debug = debug
     if not debug:
         context.with_resource(_silence())
@@ -106,7 +111,9 @@ def _usage(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     where = "heed" if context is None else context.command_path
     message = error.format_message()
-    return f"error: {message} (see `{where} --help`)" if message else f"error: a command is missing (see `{where} --help`)"
+    return (
+        f"error: {message} (see `{where} --help`)" if message else f"error: a command is missing (see `{where} --help`)"
+    )
 
 
 def _fail(state: _State, code: int, line: str) -> int:

@@ -80,5 +80,5 @@ def check(
             ("row sums from", report.lse_source),
             ("seconds", f"{report.seconds:.2f}"),
         ]
-        print_table([("", ""), *rows])
+        print_table(rows, header=False)
     raise typer.Exit(EXACT if report.exact else INEXACT)

@@ -64,6 +64,7 @@ def read_text(path: Path) -> str:
     """
     if path == STDIN and sys.stdin.isatty():
         print("reading from the terminal; end with an empty line and Ctrl-D", file=sys.stderr)
+    check_file(path)
     try:
         raw = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     except OSError as error:
@@ -73,8 +74,22 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         where = "stdin" if path == STDIN else str(path)
         raise TextError(
-            f"expected UTF-8 in {where}, found 0x{raw[error.start]:02x} at byte {error.start + 1}: convert the text first"
+            f"expected UTF-8 in {where}, found 0x{raw[error.start]:02x} at byte {error.start + 1}: "
+            "convert the text first"
         ) from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that is not there, before a model is loaded; ``-`` is stdin and always there.
+
+    Raises
+    ------
+    InputError
+        If there is nothing at the path, or a folder.
+    """
+    if path != STDIN and (path.is_dir() or not path.exists()):
+        found = "a folder" if path.is_dir() else "nothing"
+        raise InputError(f"expected a file at {path}, found {found}: check the path, or give - for stdin")
 
 
 def check_page(path: Path | None) -> None:

@@ -34,19 +34,19 @@ def tell(line: str) -> None:
     print(spelled(line), file=sys.stderr)
 
 
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first row is its header."""
+def print_table(rows: Sequence[Sequence[str]], *, header: bool = True) -> None:
+    """Print a table; its first row is the header, if there is one."""
     from heed.picture.visible import spelled
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
     for title in rows[0]:
         table.add_column(title, overflow="fold")
-    for row in rows[1:]:
+    for row in rows[header:]:
         table.add_row(*(Text(spelled(cell)) for cell in row))
     console = Console()
     with console.capture() as drawn:  # rich's own printing answers a broken pipe with exit code 1
         console.print(table)
-    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    print("\n".join(line.rstrip() for line in drawn.get().split("\n")[:-1]))
 
 
 def print_picture(picture: "Picture") -> None:

@@ -20,6 +20,7 @@ from heed.cli.options import (
     ProfileOption,
     QueryTokensOption,
     ThresholdOption,
+    check_file,
     load_guard,
 )
 from heed.cli.output import print_json, print_table, progress_bar, tell
@@ -34,11 +35,10 @@ _CHUNK = 32
 
 
 def scan(
+    *,
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="IN.jsonl|-", exists=True, dir_okay=False, allow_dash=True, help="Lines of id, instruction, data."
-        ),
+        typer.Argument(metavar="IN.jsonl|-", help="Lines of id, instruction, data."),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="OUT.jsonl", help="One line for each line, in order.")],
     model: ModelOption = "embedded",
@@ -63,6 +63,7 @@ def scan(
     abstained from or bad.
     """
     started = perf_counter()
+    check_file(source)
     guard = load_guard(
         model,
         dtype=dtype,
@@ -133,7 +134,7 @@ def _name(line: int, record: Mapping[str, Any] | None) -> str | int:
 
 
 def _bad_line(bad: BadLine) -> Record:
-    tell(f"line {bad.line} is bad: {bad.reason}")
+    tell(f"line {bad.line}: {bad.reason}")
     return {
         "id": _name(bad.line, bad.record),
         "flagged": None,
