@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import Claim, main, pick, reported
+from harness import Claim, Skip, main, pick, reported
 from heed import Verdict
 from heed.errors import InputError
 from heed.measure import Interval, auroc, auroc_interval, binomial_interval, operating_point, penalize_abstentions
@@ -89,6 +89,8 @@ def measure(limit: int) -> list[Claim]:
             areas.append(auroc(labels, penalize_abstentions(labels, scores_of(verdicts))))
         all_rows += rows
         all_verdicts += verdicts
+    if not areas:
+        raise Skip("no development set has rows of both classes: raise --limit")
     total = sum(of for _, of in sets.values())
     lines.append(line("**all**", all_rows, all_verdicts, total, threshold))
     whole = operating_point([row.label for row in all_rows], scores_of(all_verdicts), threshold)

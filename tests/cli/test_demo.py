@@ -21,7 +21,7 @@ def test_mistakes_are_shown_as_mistakes(heed, guarded, two, tmp_path):
     assert done.code == 0
     assert marks == {"mail-clean": "✗", "mail-bad": "✓"}
     assert done.out.splitlines()[-1] == "1 right, 1 wrong, 0 abstained"
-    assert "ALERT: Injection suspected" in done.out
+    assert "\nmail-bad:\n\nheed guard\nALERT: Injection suspected" in done.out
     assert "page: heed-demo.html" in done.out
     assert "Injection suspected" in (tmp_path / "heed-demo.html").read_text("utf-8")
 

@@ -53,7 +53,8 @@ def demo(
         verdicts = [guard.check(example.instruction, example.data) for example in shipped]
     rights = [_right(example, verdict) for example, verdict in zip(shipped, verdicts, strict=True)]
     counts = {"right": rights.count(True), "wrong": rights.count(False), "abstained": rights.count(None)}
-    picture = show(_most_telling(verdicts))
+    shown = _most_telling(rights, verdicts)
+    picture = show(verdicts[shown])
     write_page(picture, page)
     if as_json:
         rows = [_record(*row) for row in zip(shipped, verdicts, rights, strict=True)]
@@ -61,7 +62,7 @@ def demo(
     else:
         rows_of_text = [_row(*row) for row in zip(shipped, verdicts, rights, strict=True)]
         print_table([("", "example", "expected", "verdict", "risk", "seconds", "looked at most"), *rows_of_text])
-        print("\nThe verdict of the highest risk:\n")
+        print(f"\n{shipped[shown].id}:\n")
         print_picture(picture)
         print(f"\npage: {page}")
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -72,9 +73,14 @@ def _right(example: "Example", verdict: "Verdict") -> bool | None:
     return None if verdict.flagged is None else verdict.flagged == bool(example.label)
 
 
-def _most_telling(verdicts: "list[Verdict]") -> "Verdict":
-    """The flagged one of the highest risk; where none is flagged, that of the highest risk."""
-    return max(verdicts, key=lambda verdict: (verdict.flagged is True, verdict.score or 0.0))
+def _most_telling(rights: list[bool | None], verdicts: "list[Verdict]") -> int:
+    """Place of the rightly flagged one of the highest risk; else of a flagged one; else of the highest risk."""
+
+    def telling(place: int) -> tuple[bool, bool, float]:
+        flagged = verdicts[place].flagged is True
+        return flagged and rights[place] is True, flagged, verdicts[place].score or 0.0
+
+    return max(range(len(verdicts)), key=telling)
 
 
 def _row(example: "Example", verdict: "Verdict", right: bool | None) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def check(model: Model, *, tokens: int = 24) -> CheckReport:
     rows = {key: kept.views[key].rows(slice(None)) for key in kept.layers}
     own = _eager_maps(model, tensor)
     low = model.dtype not in (torch.float32, torch.float64)
-    truth = _eager_maps(wrap(deepcopy(model.hf).to(torch.float32)), tensor) if low else own
+    truth = _eager_maps(wrap(_in_fp32(model.hf)), tensor) if low else own
     differences = {key: float((rows[key] - truth[key].float()).abs().max()) for key in kept.layers}
     worst = max(differences, key=lambda key: differences[key])
     return CheckReport(
@@ -81,6 +81,10 @@ def check(model: Model, *, tokens: int = 24) -> CheckReport:
         lse_source=lse_source().reason,
         seconds=perf_counter() - started,
     )
+
+
+def _in_fp32(hf: Any) -> Any:
+    return deepcopy(hf).to(torch.float32)
 
 
 def _rms(maps: Mapping[LayerKey, Tensor], truth: Mapping[LayerKey, Tensor]) -> float:

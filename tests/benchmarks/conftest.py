@@ -1,0 +1,6 @@
+"""Benchmarks are scripts beside the package: they are found by their folder."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
