@@ -38,6 +38,9 @@ first n, or all of a greedily generated answer of at most `MOST_GENERATED` token
 
 MOST_GENERATED = 32
 
+_MOST_PADDING = 1.2
+"""Longest over shortest prompt of a batch: more padding costs more than batching saves."""
+
 _ABSTENTIONS: dict[type[Exception], Status] = {
     TextError: "invalid_text",
     SpanNotFoundError: "span_not_found",
@@ -89,7 +92,7 @@ class Guard:
         threshold: float | None = None,
         aggregation: Aggregation | None = None,
         query_tokens: QueryTokens = "first",
-        batch_tokens: int = 4096,
+        batch_tokens: int = 2048,
     ) -> None:
         if threshold is not None and not 0.0 <= threshold <= 1.0:
             raise InputError(f"expected a threshold in [0, 1], found {threshold}")
@@ -281,10 +284,11 @@ def _layer_keys(model: Model, profile: Profile) -> tuple[LayerKey, ...]:
 
 
 def _batches(pairs: list[_Pair], budget: int) -> Iterator[list[_Pair]]:
-    """Prompts of like length together, as many as fit the budget when padded to the longest of them."""
+    """Prompts of like length together: within the budget, and with little of it spent on padding."""
     batch: list[_Pair] = []
     for pair in sorted(pairs, key=lambda pair: len(pair.encoded)):
-        if batch and (len(batch) + 1) * len(pair.encoded) > budget:
+        length, shortest = len(pair.encoded), len(batch[0].encoded) if batch else 0
+        if batch and ((len(batch) + 1) * length > budget or length > shortest * _MOST_PADDING):
             yield batch
             batch = []
         batch.append(pair)
