@@ -68,6 +68,11 @@ def scores_of(verdicts: Sequence[Verdict]) -> np.ndarray:
     return np.array([np.nan if one.flagged is None or one.score is None else one.score for one in verdicts])
 
 
+def decisions_of(verdicts: Sequence[Verdict]) -> np.ndarray:
+    """1 where flagged, 0 where not; NaN where the guard abstained. Each at the threshold of its own kind of prompt."""
+    return np.array([np.nan if one.flagged is None else float(one.flagged) for one in verdicts])
+
+
 def stored(quality: Mapping[str, Any]) -> str:
     """Figures that a profile or calibration carries, as they are."""
     return json.dumps(quality, ensure_ascii=False, indent=1) if quality else "none stored"
@@ -77,13 +82,13 @@ def measure(limit: int) -> list[Claim]:
     """Judge the sets one by one."""
     sets = dev_sets(limit)
     guard = judging_guard(embedded())
-    assert guard.calibration is not None
-    threshold, lines, areas = guard.calibration.threshold, [_HEAD], []
+    assert guard.calibrations is not None
+    lines, areas = [_HEAD], []
     all_rows: list[Row] = []
     all_verdicts: list[Verdict] = []
     for name, (rows, of) in sets.items():
         verdicts = guard.check_many([(row.instruction, row.data) for row in rows])
-        lines.append(line(name, rows, verdicts, of, threshold))
+        lines.append(line(name, rows, verdicts, of))
         labels = np.array([row.label for row in rows])
         if len(set(labels.tolist())) == 2:
             areas.append(auroc(labels, penalize_abstentions(labels, scores_of(verdicts))))
@@ -92,16 +97,18 @@ def measure(limit: int) -> list[Claim]:
     if not areas:
         raise Skip("no development set has rows of both classes: raise --limit")
     total = sum(of for _, of in sets.values())
-    lines.append(line("**all**", all_rows, all_verdicts, total, threshold))
-    whole = operating_point([row.label for row in all_rows], scores_of(all_verdicts), threshold)
+    lines.append(line("**all**", all_rows, all_verdicts, total))
+    whole = operating_point([row.label for row in all_rows], decisions_of(all_verdicts), 1.0)
     details = {
         "note": "development sets: the profile was fitted on them",
-        "threshold": round(threshold, 4),
+        "threshold, instruction given": round(guard.calibrations.given.threshold, 4),
+        "threshold, neutral instruction": "none"
+        if guard.calibrations.neutral is None
+        else round(guard.calibrations.neutral.threshold, 4),
         "TPR over all rows": f"{whole.tpr:.3f} {spread(whole.tpr_interval)}",
         "FPR over all rows": f"{whole.fpr:.3f} {spread(whole.fpr_interval)}",
         "table": "\n".join(lines),
         "profile's own figures, leave-one-dataset-out among them": stored(guard.profile.quality),
-        "calibration's own figures": stored(guard.calibration.quality),
     }
     print(details["table"])
     return [reported("mean AUROC of the guard over development sets with both classes", fmean(areas), details)]

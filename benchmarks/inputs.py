@@ -47,7 +47,7 @@ def guard_of(model: heed.Model) -> heed.Guard:
 def judging_guard(model: heed.Model) -> heed.Guard:
     """A guard that decides, not only scores."""
     guard = guard_of(model)
-    if guard.calibration is None:
+    if guard.calibrations is None:
         raise Skip(f"the guard profile of {model.name} has no calibration, so nothing is decided")
     return guard
 

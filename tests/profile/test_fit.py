@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from heed.errors import InputError
-from heed.profile.fit import Labelled, left_out, margin, mean_auroc, risk, separation, stability
+from heed.profile import risk
+from heed.profile.fit import Labelled, left_out, margin, mean_auroc, separation, stability
 
 
 def planted(groups: int = 3, rows: int = 60, *, seed: int = 0) -> Labelled:
@@ -12,7 +13,8 @@ def planted(groups: int = 3, rows: int = 60, *, seed: int = 0) -> Labelled:
     rng = np.random.default_rng(seed)
     labels = np.tile([0, 1], groups * rows // 2)
     names = np.repeat([f"g{i}" for i in range(groups)], rows)
-    shares = rng.normal(0.5, 0.05, (len(labels), 3, 2)) + rng.normal(0, 0.1, (groups, 1, 1))[np.repeat(range(groups), rows)]
+    level = rng.normal(0, 0.1, (groups, 1, 1))[np.repeat(range(groups), rows)]
+    shares = rng.normal(0.5, 0.05, (len(labels), 3, 2)) + level
     shares[labels == 1, 1, 0] -= 0.3
     shares[labels == 1, 2, 1] += 0.3
     return Labelled(shares.clip(0, 1), labels, names)
@@ -44,7 +46,7 @@ def test_layers_beyond_the_depth_are_not_chosen() -> None:
 
 def test_risk_is_high_for_attacks_and_in_range() -> None:
     data = planted()
-    scores = risk(margin(1.5)(data), data.shares)
+    scores = risk(margin(1.5)(data), data.shares, baseline="none")
     assert scores[data.labels == 1].min() > scores[data.labels == 0].mean()
     assert ((scores >= 0) & (scores <= 1)).all()
 
@@ -57,7 +59,7 @@ def test_left_out_scores_never_see_their_own_data_set() -> None:
     own = data.groups == "g0"
     shares[own & (data.labels == 1), 0, 0] -= 0.4
     alone = Labelled(shares, data.labels, data.groups)
-    assert mean_auroc(alone.rows(own), risk(margin(0.5)(alone), shares[own])) > 0.95
+    assert mean_auroc(alone.rows(own), risk(margin(0.5)(alone), shares[own], baseline="none")) > 0.95
     unseen = left_out(alone, margin(0.5))
     assert mean_auroc(alone.rows(own), unseen[own]) < 0.75
 

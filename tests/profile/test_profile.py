@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heed.errors import ProfileError
-from heed.profile import PROFILE_FILE, Profile, find_profile, fitted_folder, shipped_profiles
+from heed.profile import PROFILE_FILE, Profile, find_profile, fitted_folder, risk, shipped_profiles
 from heed.reduce.contrast import difference, normalize_sum, ratio
 
 
@@ -38,6 +38,28 @@ def test_score_weighs_heads_and_turns_negative_ones_round() -> None:
     wanted = 1 - (0.75 * shares[:, 0] + 0.25 * (1 - shares[:, 1]))
     np.testing.assert_allclose(got, wanted, atol=1e-6)
     assert ((got >= 0) & (got <= 1)).all()
+
+
+def test_baseline_of_all_heads_drops_what_moves_all_of_them() -> None:
+    """A longer text lowers every head's share; the risk must not follow."""
+    rng = np.random.default_rng(0)
+    own, other = rng.uniform(0.3, 0.4, (1, 3, 2)), rng.uniform(0.1, 0.2, (1, 3, 2))
+    plain, held = profile(aggregation="difference"), profile(aggregation="difference", baseline="all_heads")
+    assert held.layers == (0, 1, 2)
+    moved = own - 0.1
+    assert abs(held.score(own, other) - held.score(moved, other))[0] < 1e-9
+    picked = [0, 2]
+    assert (
+        abs(plain.score(own[:, picked], other[:, picked]) - plain.score(moved[:, picked], other[:, picked]))[0] > 0.01
+    )
+
+
+@pytest.mark.parametrize("baseline", ["none", "all_heads"])
+def test_risk_stays_in_range(baseline) -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(3, 2))
+    values = risk(weights / np.abs(weights).sum(), rng.random((500, 3, 2)), baseline=baseline)
+    assert ((values >= 0) & (values <= 1)).all()
 
 
 @pytest.mark.parametrize("aggregate", [normalize_sum, ratio, difference])
@@ -93,6 +115,7 @@ def test_a_missing_profile_is_an_error(tmp_path) -> None:
         {"weights": np.array([0.75, 0.75])},
         {"heads": np.zeros((0, 2), int), "weights": np.zeros(0)},
         {"aggregation": "softmax"},
+        {"baseline": "some"},
     ],
 )
 def test_an_impossible_profile_is_refused(more) -> None:
@@ -102,15 +125,15 @@ def test_an_impossible_profile_is_refused(more) -> None:
 
 def test_another_models_profile_is_refused() -> None:
     profile().refuse_other(Identity())
-    with pytest.raises(ProfileError, match=r"expected the weights of tiny \(f00\), found other \(bad\).*heed guard fit"):
+    with pytest.raises(ProfileError, match=r"expected the weights of tiny \(f00\), found other \(bad\).*guard fit"):
         profile().refuse_other(Identity(name="other", fingerprint="bad"))
-    with pytest.raises(ProfileError, match="expected 3 layers x 2 heads .* found 4 x 2"):
+    with pytest.raises(ProfileError, match=r"expected 3 layers x 2 heads .* found 4 x 2"):
         profile().refuse_other(Identity(layers=4))
 
 
 def test_a_profile_fitted_here_comes_first(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HEED_PROFILES_DIR", str(tmp_path))
-    with pytest.raises(ProfileError, match="expected a guard profile for tiny .*heed guard fit --model tiny"):
+    with pytest.raises(ProfileError, match=r"expected a guard profile for tiny .*heed guard fit --model tiny"):
         find_profile(Identity(), task="guard")
     profile().save(fitted_folder(tmp_path, Identity(), task="guard") / PROFILE_FILE)
     assert find_profile(Identity(), task="guard").digest == profile().digest

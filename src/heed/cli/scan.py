@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -150,7 +151,6 @@ def _bad_line(bad: BadLine) -> Record:
 
 def _config(guard: "Guard") -> dict[str, Any]:
     """What the answers depend on."""
-    calibration = guard.calibration
     return {
         "task": "guard scan",
         "heed": __version__,
@@ -159,8 +159,7 @@ def _config(guard: "Guard") -> dict[str, Any]:
         "profile": guard.profile.digest,
         "aggregation": guard.profile.aggregation,
         "query_tokens": guard.query_tokens,
-        "threshold": None if calibration is None else calibration.threshold,
-        "probability": None if calibration is None else [calibration.slope, calibration.intercept],
+        "calibrations": None if guard.calibrations is None else asdict(guard.calibrations),
     }
 
 

@@ -4,11 +4,9 @@ A calibration belongs to the way the score was made (profile, query tokens); mad
 does not know models.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import exp
 from pathlib import Path
-from typing import Any
 
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -37,7 +35,6 @@ class Calibration:
     benign: int = 0
     attacks: int = 0
     data_hash: str = ""
-    quality: Mapping[str, Any] = field(default_factory=dict)
 
     def probability(self, score: float) -> float | None:
         """Probability that the data holds an injection, if the share of attacks is as in the fitting data."""
@@ -45,12 +42,28 @@ class Calibration:
             return None
         return 1.0 / (1.0 + exp(-(self.slope * score + self.intercept)))
 
+
+@dataclass(frozen=True, slots=True)
+class Calibrations:
+    """One calibration for texts judged with the application's instruction, one for texts judged without.
+
+    Where no instruction is known a neutral one stands in, and risks lie elsewhere: a plain request then looks like an
+    injection. ``neutral`` is None where there was no data to calibrate on.
+    """
+
+    given: Calibration
+    neutral: Calibration | None = None
+
+    def of(self, *, given: bool) -> Calibration | None:
+        """The calibration for texts with or without an instruction."""
+        return self.given if given else self.neutral
+
     def save(self, path: Path) -> None:
         """Write as JSON, atomically."""
         write_json(path, {"version": VERSION, **asdict(self)})
 
     @classmethod
-    def load(cls, path: Path) -> "Calibration":
+    def load(cls, path: Path) -> "Calibrations":
         """Read what `save` wrote.
 
         Raises
@@ -60,9 +73,10 @@ class Calibration:
         """
         value = read_json(path, version=VERSION, kind="calibration")
         try:
-            return cls(**{name: value[name] for name in value if name != "version"})
-        except TypeError as error:
-            raise ProfileError(f"expected a calibration as heed writes it, found {error} in {path}") from error
+            neutral = value["neutral"]
+            return cls(Calibration(**value["given"]), None if neutral is None else Calibration(**neutral))
+        except (KeyError, TypeError) as error:
+            raise ProfileError(f"expected a calibration as heed writes it, found {error!r} in {path}") from error
 
 
 def calibrate(

@@ -34,7 +34,7 @@ def load_pairs(files: Sequence[Path], *, limit: int | None = None, seed: int = 0
     pairs: list[LabelledPair] = []
     for path in files:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(f"expected a JSONL file of labelled pairs, found: {error}") from error
         rows = [_pair(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]

@@ -7,32 +7,36 @@ baseline beside it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from heed.errors import InputError, SpanNotFoundError
-from heed.guard.calibration import Calibration, calibrate
+from heed.errors import InputError, SpanNotFoundError, TextError
+from heed.guard.calibration import Calibration, Calibrations, calibrate
 from heed.guard.data import LabelledPair, data_hash, load_pairs
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, spans_of
+from heed.guard.quality import labelled, quality
 from heed.guard.shipped import CALIBRATION_FILE
-from heed.measure.operating import operating_point
-from heed.measure.ranking import auroc, auroc_interval
+from heed.measure.ranking import auroc
 from heed.model import Model
 from heed.probe import LastRowMass, read
+from heed.probe.layers import layers_of
 from heed.probe.prompt import tokenizer_of
-from heed.profile import PROFILE_FILE, Profile, fitted_folder
-from heed.profile.fit import Labelled, left_out, margin, mean_auroc, risk, stability
+from heed.profile import PROFILE_FILE, Baseline, Profile, fitted_folder
+from heed.profile.fit import Labelled, left_out, margin, mean_auroc, stability
 from heed.reduce.contrast import AGGREGATIONS, Aggregation
 from heed.settings import settings
 from heed.text.encode import Encoded
 
 MARGINS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 ENOUGH = 0.01
-"""Of two candidates whose mean AUROC differs by less than this, the one that needs fewer layers is taken."""
+"""Of two candidates whose AUROC differs by less than this, the one that needs fewer layers is taken."""
+FEWEST_NEUTRAL = 20
+"""Rows of each class without an instruction that a threshold for such texts needs."""
 _BATCH_TOKENS = 4096
 
 
@@ -41,9 +45,13 @@ class Candidate:
     """One way of choosing heads, and how it did on data sets it had not seen."""
 
     depth: int
+    baseline: Baseline
     k: float
     heads: int
     auroc: float
+    """Of all rows together: how well one threshold could serve all data sets."""
+    auroc_within: float
+    """Mean over the data sets."""
     stability: float
 
 
@@ -52,7 +60,7 @@ class FitReport:
     """A fitted profile, its calibration, where they were written, and what else was tried."""
 
     profile: Profile
-    calibration: Calibration
+    calibrations: Calibrations
     folder: Path
     candidates: tuple[Candidate, ...]
     rows: int
@@ -68,7 +76,7 @@ class FitReport:
             "heads": len(self.profile.heads),
             "depth": self.profile.depth,
             "method": self.profile.method,
-            "threshold": self.calibration.threshold,
+            "threshold": self.calibrations.given.threshold,
             "rows": self.rows,
             "left_out_rows": self.left_out_rows,
             "seconds": round(self.seconds, 1),
@@ -85,6 +93,10 @@ class FitReport:
 
 
 _COLUMNS = ("auroc_left_out", "auroc", "auroc_length", "tpr", "fpr")
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def fit(
@@ -130,30 +142,33 @@ def fit(
         raise InputError(f"expected fpr in (0, 1) and depth in 1..{model.anatomy.layers}, found {fpr} and {depth}")
     wanted = load_pairs(files, limit=limit)
     pairs, encoded = _encode(model, wanted, longest)
-    masses = read_masses(model, encoded, progress=progress)
-    shares = AGGREGATIONS[aggregation](masses[..., 0], masses[..., 1])
-    data = Labelled(shares, np.array([p.label for p in pairs]), np.array([p.group for p in pairs]))
-    candidates = _candidates(data, (depth,) if depth else _depths(model.anatomy.layers))
-    best = _best(candidates)
-    weights = margin(best.k)(data.layers(best.depth))
-    profile = _profile(model, weights, aggregation, best, data_hash(pairs))
-    scores = risk(weights, shares)
-    calibration = calibrate(
-        scores, data.labels, fpr=fpr, made_for=f"{profile.digest}/first", data_hash=data_hash(pairs)
-    )
-    quality = _quality(pairs, data.layers(best.depth), best, scores, calibration.threshold)
-    profile = _with_quality(profile, quality)
+    masses = read_masses(model, encoded, depth=depth, progress=progress)
+    data = labelled(pairs, AGGREGATIONS[aggregation](masses[..., 0], masses[..., 1]))
+    given = np.array([pair.instruction is not None for pair in pairs])
+    choosing = data.rows(given) if given.any() else data
+    candidates = _candidates(choosing, (depth,) if depth else _depths(model.anatomy.layers))
+    best, digest = _best(candidates), data_hash(pairs)
+    profile = _profile(model, choosing, aggregation, best, digest)
+    layers = list(profile.layers)
+    scores = profile.score(masses[:, layers][..., 0], masses[:, layers][..., 1])
+    calibrations = _calibrations(profile, scores, data.labels, given, fpr=fpr)
+    profile = replace(profile, quality=quality(pairs, data.layers(best.depth), best, scores, calibrations))
     folder = out or fitted_folder(settings().profiles_dir, model, task="guard")
     profile.save(folder / PROFILE_FILE)
-    calibration.save(folder / CALIBRATION_FILE)
+    calibrations.save(folder / CALIBRATION_FILE)
     seconds = perf_counter() - started
-    return FitReport(profile, calibration, folder, candidates, len(pairs), len(wanted) - len(pairs), seconds)
+    return FitReport(profile, calibrations, folder, candidates, len(pairs), len(wanted) - len(pairs), seconds)
 
 
 def read_masses(
-    model: Model, encoded: Sequence[Encoded], *, progress: Callable[[int, int], None] | None = None
+    model: Model,
+    encoded: Sequence[Encoded],
+    *,
+    depth: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "N L H 2"]:
-    """Mass of the last prompt token on instruction and data, for every head of every pair."""
+    """Mass of the last prompt token on instruction and data, for every head of the first ``depth`` layers."""
+    layers = [key for key in layers_of(model).keys if depth is None or key.index < depth]
     order = np.argsort([len(prompt) for prompt in encoded], kind="stable")
     total, done = sum(map(len, encoded)), 0
     masses: dict[int, np.ndarray] = {}
@@ -164,7 +179,7 @@ def read_masses(
         if following is not None and (len(batch) + 1) * following <= _BATCH_TOKENS:
             continue
         prompts = [encoded[item] for item in batch]
-        reading = read(model, prompts, {"mass": LastRowMass()}, spans=[spans_of(prompt) for prompt in prompts])
+        reading = read(model, prompts, {"mass": LastRowMass()}, layers=layers, spans=[spans_of(p) for p in prompts])
         masses.update(zip(batch, reading.stack("mass"), strict=True))
         done += sum(map(len, prompts))
         batch = []
@@ -180,7 +195,7 @@ def _encode(model: Model, pairs: Sequence[LabelledPair], longest: int) -> tuple[
         try:
             prompt = encode_pair(pair.instruction or NEUTRAL_INSTRUCTION, pair.data, tokenizer_of(model))
             spans_of(prompt)
-        except SpanNotFoundError:
+        except (SpanNotFoundError, TextError):
             continue
         if len(prompt) <= longest:
             kept.append(pair)
@@ -194,13 +209,14 @@ def _depths(layers: int) -> tuple[int, ...]:
 
 def _candidates(data: Labelled, depths: Sequence[int]) -> tuple[Candidate, ...]:
     found = []
-    for depth in depths:
+    for depth, baseline in product(depths, get_args(Baseline)):
         shallow = data.layers(depth)
         for k in MARGINS:
-            choose = margin(k)
+            choose = margin(k, baseline=baseline)
             heads = int((choose(shallow) != 0).sum())
-            quality = mean_auroc(shallow, left_out(shallow, choose))
-            found.append(Candidate(depth, k, heads, quality, stability(shallow, choose)))
+            scores = left_out(shallow, choose, baseline=baseline)
+            pooled, within = auroc(data.labels, scores), mean_auroc(shallow, scores)
+            found.append(Candidate(depth, baseline, k, heads, pooled, within, stability(shallow, choose)))
             if heads == 1:
                 break
     return tuple(found)
@@ -211,12 +227,11 @@ def _best(candidates: Sequence[Candidate]) -> Candidate:
     top = max(candidate.auroc for candidate in candidates)
     near = [candidate for candidate in candidates if candidate.auroc >= top - ENOUGH]
     shallowest = min(candidate.depth for candidate in near)
-    return max((one for one in near if one.depth == shallowest), key=lambda one: (one.stability, -one.k))
+    return max((one for one in near if one.depth == shallowest), key=lambda one: (one.stability, one.auroc))
 
 
-def _profile(
-    model: Model, weights: Float[np.ndarray, "L H"], aggregation: Aggregation, best: Candidate, digest: str
-) -> Profile:
+def _profile(model: Model, data: Labelled, aggregation: Aggregation, best: Candidate, digest: str) -> Profile:
+    weights = margin(best.k, baseline=best.baseline)(data.layers(best.depth))
     heads = np.argwhere(weights != 0)
     return Profile(
         task="guard",
@@ -226,6 +241,7 @@ def _profile(
         heads=heads,
         weights=weights[heads[:, 0], heads[:, 1]],
         aggregation=aggregation,
+        baseline=best.baseline,
         source="fitted by `heed guard fit`",
         method=f"margin, k = {best.k}, depth {best.depth}",
         fingerprints=(model.fingerprint,),
@@ -233,42 +249,17 @@ def _profile(
     )
 
 
-def _quality(
-    pairs: Sequence[LabelledPair], data: Labelled, best: Candidate, scores: Float[np.ndarray, " N"], threshold: float
-) -> dict[str, Any]:
-    """Per data set: AUROC with heads chosen without it and with it, of the length alone, and rates at the threshold."""
-    unseen = left_out(data, margin(best.k))
-    lengths = np.array([len(pair.data) for pair in pairs], dtype=np.float64)
-    sets: dict[str, Any] = {}
-    for group in np.unique(data.groups):
-        own = data.groups == group
-        labels = data.labels[own]
-        one: dict[str, Any] = {"rows": int(own.sum()), "attacks": int(labels.sum())}
-        if len(np.unique(labels)) == 2:
-            interval = auroc_interval(labels, unseen[own], method="newcombe")
-            one |= {
-                "auroc_left_out": round(auroc(labels, unseen[own]), 4),
-                "auroc_left_out_interval": [round(interval.low, 4), round(interval.high, 4)],
-                "auroc": round(auroc(labels, scores[own]), 4),
-                "auroc_length": round(auroc(labels, lengths[own]), 4),
-            }
-        flagged = scores[own] >= threshold
-        one["tpr"] = round(float(flagged[labels == 1].mean()), 4) if labels.any() else None
-        one["fpr"] = round(float(flagged[labels == 0].mean()), 4) if not labels.all() else None
-        sets[str(group)] = one
-    point = operating_point(data.labels, scores, threshold)
-    return {
-        "mean_auroc_left_out": round(best.auroc, 4),
-        "stability": round(best.stability, 4),
-        "tpr": round(point.tpr, 4),
-        "fpr": round(point.fpr, 4),
-        "sets": sets,
-    }
+def _calibrations(
+    profile: Profile, scores: Float[np.ndarray, " N"], labels: Int[np.ndarray, " N"], given: np.ndarray, *, fpr: float
+) -> Calibrations:
+    """One threshold for texts with an instruction, another for texts without one, where there are enough of these."""
 
+    def one(rows: np.ndarray) -> Calibration:
+        made_for = f"{profile.digest}/first"
+        return calibrate(scores[rows], labels[rows], fpr=fpr, made_for=made_for, data_hash=profile.data_hash)
 
-def _with_quality(profile: Profile, quality: dict[str, Any]) -> Profile:
-    return replace(profile, quality=quality)
-
-
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    if not given.any():
+        return Calibrations(one(~given), one(~given))
+    rest = labels[~given]
+    enough = min((rest == 0).sum(), (rest == 1).sum()) >= FEWEST_NEUTRAL
+    return Calibrations(one(given), one(~given) if enough else None)

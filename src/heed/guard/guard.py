@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float
 
 from heed.errors import InputError, OutOfMemoryError, ProfileError, SpanNotFoundError, TextError, TooLongError
-from heed.guard.calibration import Calibration
+from heed.guard.calibration import Calibration, Calibrations
 from heed.guard.evidence import word_spans
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, spans_of
-from heed.guard.shipped import find_calibration
+from heed.guard.shipped import find_calibrations
 from heed.guard.verdict import Status, Verdict
 from heed.model import Model
 from heed.probe import LastRow, LastRowMass, LayerKey, PrefixCache, Probe, Reading, read
@@ -55,6 +55,8 @@ class _Pair:
 
     place: int
     instruction: str
+    given: bool
+    """Whether the caller knew the instruction."""
     data: str
     encoded: Encoded
     spans: list[TokenSpan]
@@ -107,7 +109,7 @@ class Guard:
         self.profile = chosen if aggregation is None else replace(chosen, aggregation=aggregation)
         self.query_tokens: QueryTokens = query_tokens
         self.batch_tokens = batch_tokens
-        self.calibration = self._calibration(threshold, folder)
+        self.calibrations = self._calibrations(threshold, folder)
         self._prefix = PrefixCache()
         self._layers = _layer_keys(model, self.profile)
 
@@ -154,15 +156,17 @@ class Guard:
         spans = [spans_of(prompt) for prompt in encoded]
         return self._risks(self._read(encoded, spans))
 
-    def _calibration(self, threshold: float | None, folder: Path | None) -> Calibration | None:
+    def _calibrations(self, threshold: float | None, folder: Path | None) -> Calibrations | None:
         if threshold is not None:
-            return Calibration(threshold, made_for=self.made_for)
-        known = find_calibration(self.model, folder=folder)
-        return known if known is not None and known.made_for == self.made_for else None
+            given = Calibration(threshold, made_for=self.made_for)
+            return Calibrations(given, given)
+        known = find_calibrations(self.model, folder=folder)
+        return known if known is not None and known.given.made_for == self.made_for else None
 
     def _prepare(self, place: int, instruction: str | None, data: str) -> _Pair | Verdict:
         started = perf_counter()
         notes: tuple[str, ...] = ()
+        given = instruction is not None
         if instruction is None:
             instruction = NEUTRAL_INSTRUCTION
             notes = (f"no instruction given: the neutral {NEUTRAL_INSTRUCTION!r} stands in",)
@@ -183,7 +187,7 @@ class Guard:
         except tuple(_ABSTENTIONS) as error:
             return abstain(_ABSTENTIONS[type(error)], str(error))
         rendered = encoded.rendered
-        return _Pair(place, instruction, data, encoded, spans, notes + (rendered.notes if rendered else ()))
+        return _Pair(place, instruction, given, data, encoded, spans, notes + (rendered.notes if rendered else ()))
 
     def _new_tokens(self) -> int:
         """The prompt's own pass predicts the first token; each one more costs a pass."""
@@ -231,8 +235,8 @@ class Guard:
             return abstain("not_finite", "expected finite attention, found NaN: the model's weights or dtype overflow")
         data = pair.spans[1]
         rows = reading.stack("row")[item][:, :, data.start : data.end]  # L H T
-        index = np.searchsorted([key.index for key in self._layers], self.profile.heads[:, 0])
-        weights = np.abs(self.profile.weights) @ rows[index, self.profile.heads[:, 1]]
+        index = np.searchsorted(self.profile.layers, self.profile.heads[:, 0])
+        weights = np.maximum(self.profile.weights, 0.0) @ rows[index, self.profile.heads[:, 1]]
         mass = reading.stack("mass")[item]
         verdict = Verdict(
             status="uncalibrated",
@@ -247,7 +251,8 @@ class Guard:
             notes=pair.notes,
             heads=self._grid(mass[..., 0], mass[..., 1]),
         )
-        return verdict if self.calibration is None else _decided(verdict, risk, self.calibration)
+        known = None if self.calibrations is None else self.calibrations.of(given=pair.given)
+        return verdict if known is None else _decided(verdict, risk, known)
 
     def _grid(self, own: Float[np.ndarray, "L H"], other: Float[np.ndarray, "L H"]) -> HeadGrid:
         shape = (self.profile.n_layers, self.profile.n_heads)

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from heed.guard.calibration import Calibration
+from heed.guard.calibration import Calibrations
 from heed.model import Model
 from heed.profile import fitted_folder
 from heed.settings import settings
@@ -11,13 +11,13 @@ from heed.settings import settings
 CALIBRATION_FILE = "calibration.json"
 
 
-def find_calibration(model: Model, *, folder: Path | None = None) -> Calibration | None:
-    """The calibration for a model's guard: from ``folder`` if given, else fitted here, else shipped, else None."""
+def find_calibrations(model: Model, *, folder: Path | None = None) -> Calibrations | None:
+    """The calibrations for a model's guard: from ``folder`` if given, else fitted here, else shipped, else None."""
     if folder is not None:
         path = folder / CALIBRATION_FILE
-        return Calibration.load(path) if path.exists() else None
+        return Calibrations.load(path) if path.exists() else None
     own = fitted_folder(settings().profiles_dir, model, task="guard") / CALIBRATION_FILE
     if own.exists():
-        return Calibration.load(own)
+        return Calibrations.load(own)
     with_heed = files("heed.guard") / "calibrations" / f"{model.fingerprint}.json"
-    return Calibration.load(Path(str(with_heed))) if with_heed.is_file() else None
+    return Calibrations.load(Path(str(with_heed))) if with_heed.is_file() else None

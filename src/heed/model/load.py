@@ -40,8 +40,8 @@ def load(
         None or ``"embedded"``: the embedded default. Else, in this order: an existing path (a folder with config.json,
         or a ``.gguf`` file); a folder or ``<name>.gguf`` in the models folder (``HEED_MODELS_DIR``); a hub id.
     dtype
-        ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; ``"auto"``: what the device is fast in, bfloat16
-        where it has the instructions, else float32; None: as stored (GGUF: float32).
+        ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; ``"auto"``: what the device is fast in,
+        bfloat16 where it has the instructions, else float32; None: as stored (GGUF: float32).
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"mps"`` (untested); None: ``"cpu"``.
     retries

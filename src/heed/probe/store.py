@@ -23,7 +23,7 @@ VERSION = 1
 
 
 def save(trace: "Trace", path: Path) -> None:
-    """Write a trace, atomically: either the whole file is there or none. Of the prompt its text is kept, not its parts."""
+    """Write a trace, atomically: the whole file is there or none. Of the prompt its text is kept, not its parts."""
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {"ids": torch.from_numpy(trace.ids)}

@@ -4,6 +4,8 @@ from heed.profile.find import PROFILE_FILE as PROFILE_FILE
 from heed.profile.find import find_profile as find_profile
 from heed.profile.find import fitted_folder as fitted_folder
 from heed.profile.find import shipped_profiles as shipped_profiles
+from heed.profile.profile import Baseline as Baseline
 from heed.profile.profile import Profile as Profile
 from heed.profile.profile import read_json as read_json
+from heed.profile.profile import risk as risk
 from heed.profile.profile import write_json as write_json

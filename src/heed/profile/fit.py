@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 
 from heed.errors import InputError
 from heed.measure.ranking import auroc
+from heed.profile.profile import Baseline, risk
+from heed.reduce.contrast import against_mean
 
 Chooser = Callable[["Labelled"], Float[np.ndarray, "L H"]]
 """From labelled shares to a weight for each head; the absolute values sum to 1, zero: not listened to."""
@@ -30,10 +32,8 @@ class Labelled:
         return Labelled(self.shares[chosen], self.labels[chosen], self.groups[chosen])
 
     def layers(self, depth: int) -> "Labelled":
-        """The first ``depth`` layers; the others can no longer be chosen."""
-        shares = np.zeros_like(self.shares)
-        shares[:, :depth] = self.shares[:, :depth]
-        return Labelled(shares, self.labels, self.groups)
+        """The first ``depth`` layers."""
+        return Labelled(self.shares[:, :depth], self.labels, self.groups)
 
 
 def separation(data: Labelled) -> Float[np.ndarray, "L H"]:
@@ -58,11 +58,12 @@ def separation(data: Labelled) -> Float[np.ndarray, "L H"]:
     return np.asarray(np.mean(found, axis=0))
 
 
-def margin(k: float) -> Chooser:
+def margin(k: float, *, baseline: Baseline = "none") -> Chooser:
     """Equal weights for the heads whose `separation` exceeds ``k``; negative for those that turn the other way."""
 
     def choose(data: Labelled) -> Float[np.ndarray, "L H"]:
-        value = separation(data)
+        shares = against_mean(data.shares) if baseline == "all_heads" else data.shares
+        value = separation(Labelled(shares, data.labels, data.groups))
         chosen = np.where(np.abs(value) > k, np.sign(value), 0.0)
         if not chosen.any():
             best = np.unravel_index(np.abs(value).argmax(), value.shape)
@@ -72,18 +73,17 @@ def margin(k: float) -> Chooser:
     return choose
 
 
-def risk(weights: Float[np.ndarray, "L H"], shares: Float[np.ndarray, "N L H"]) -> Float[np.ndarray, " N"]:
-    """1 minus the weighted share, a head of negative weight counted as its complement; in [0, 1]."""
-    oriented = np.where(weights >= 0, shares, 1.0 - shares)
-    return np.asarray(1.0 - (oriented * np.abs(weights)).sum((1, 2)))
+def left_out(data: Labelled, choose: Chooser, *, baseline: Baseline = "none") -> Float[np.ndarray, " N"]:
+    """The risk of each row under weights that were chosen without its data set.
 
-
-def left_out(data: Labelled, choose: Chooser) -> Float[np.ndarray, " N"]:
-    """The risk of each row under weights that were chosen without its data set."""
+    With fewer than two data sets that hold both classes, a fifth of the rows is left out at a time instead.
+    """
+    both = [group for group in np.unique(data.groups) if len(np.unique(data.labels[data.groups == group])) == 2]
+    parts = data.groups if len(both) > 1 else np.arange(len(data.labels)) % 5
     scores = np.full(len(data.labels), np.nan)
-    for group in np.unique(data.groups):
-        own = data.groups == group
-        scores[own] = risk(choose(data.rows(~own)), data.shares[own])
+    for part in np.unique(parts):
+        own = parts == part
+        scores[own] = risk(choose(data.rows(~own)), data.shares[own], baseline=baseline)
     return scores
 
 

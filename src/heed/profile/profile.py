@@ -9,17 +9,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from heed.errors import ProfileError
-from heed.reduce.contrast import AGGREGATIONS, Aggregation
+from heed.reduce.contrast import AGGREGATIONS, Aggregation, against_mean
 
 VERSION = 1
 
 Provenance = Literal["fitted", "published"]
+Baseline = Literal["none", "all_heads"]
+"""What a head's share is held against: nothing, or the mean over all heads down to the profile's depth."""
 
 
 class ModelIdentity(Protocol):
@@ -57,6 +59,7 @@ class Profile:
     heads: np.ndarray
     weights: np.ndarray
     aggregation: Aggregation = "normalize_sum"
+    baseline: Baseline = "none"
     provenance: Provenance = "fitted"
     source: str = ""
     method: str = ""
@@ -66,10 +69,12 @@ class Profile:
 
     def __post_init__(self) -> None:
         fits = len(self.heads) == len(self.weights) > 0 and self.heads.shape == (len(self.weights), 2)
-        if not fits or self.aggregation not in AGGREGATIONS:
+        known = self.aggregation in AGGREGATIONS and self.baseline in get_args(Baseline)
+        if not fits or not known:
             raise ProfileError(
-                f"expected at least one head with a weight and one of {', '.join(AGGREGATIONS)}, "
-                f"found {len(self.heads)} heads, {len(self.weights)} weights, {self.aggregation!r}"
+                f"expected at least one head with a weight, one of {', '.join(AGGREGATIONS)} and one of "
+                f"{', '.join(get_args(Baseline))}, found {len(self.heads)} heads, {len(self.weights)} weights, "
+                f"{self.aggregation!r} and {self.baseline!r}"
             )
         inside = (self.heads >= 0).all() and (self.heads < [self.n_layers, self.n_heads]).all()
         if not inside or not np.isclose(np.abs(self.weights).sum(), 1.0, atol=1e-4):
@@ -80,29 +85,30 @@ class Profile:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers it listens to, ascending."""
+        """The layers whose masses `score` needs, ascending: those of its heads, or all down to the deepest of them."""
+        if self.baseline == "all_heads":
+            return tuple(range(self.depth))
         return tuple(sorted({int(layer) for layer in self.heads[:, 0]}))
 
     @property
     def depth(self) -> int:
         """How many layers a pass needs: one more than the deepest it listens to."""
-        return self.layers[-1] + 1
+        return int(self.heads[:, 0].max()) + 1
 
     @property
     def digest(self) -> str:
         """Identity of heads, weights and aggregation: what a calibration is made for."""
-        return _digest([self.heads.tolist(), [round(float(w), 8) for w in self.weights], self.aggregation])
+        return _digest(
+            [self.heads.tolist(), [round(float(w), 8) for w in self.weights], self.aggregation, self.baseline]
+        )
 
     def score(self, own: Float[np.ndarray, "B L H"], other: Float[np.ndarray, "B L H"]) -> Float[np.ndarray, " B"]:
-        """Risk in [0, 1]: 1 minus the weighted share of attention that stayed on the own part.
-
-        The masses are those of the profile's `layers`, in that order. A head of negative weight counts as its
-        complement.
-        """
+        """Risk in [0, 1] from the masses of the profile's `layers`, in that order; see `risk`."""
         rows = np.searchsorted(np.array(self.layers), self.heads[:, 0])
-        shares = AGGREGATIONS[self.aggregation](own, other)[:, rows, self.heads[:, 1]]
-        oriented = np.where(self.weights >= 0, shares, 1.0 - shares)
-        return np.asarray(1.0 - oriented @ np.abs(self.weights))
+        shares = AGGREGATIONS[self.aggregation](own, other)
+        weights = np.zeros(shares.shape[1:])
+        weights[rows, self.heads[:, 1]] = self.weights
+        return risk(weights, shares, baseline=self.baseline)
 
     def refuse_other(self, model: ModelIdentity) -> None:
         """Refuse a model it was not made for.
@@ -134,6 +140,7 @@ class Profile:
             "n_layers": self.n_layers,
             "n_heads": self.n_heads,
             "aggregation": self.aggregation,
+            "baseline": self.baseline,
             "provenance": self.provenance,
             "source": self.source,
             "method": self.method,
@@ -163,6 +170,20 @@ class Profile:
             raise ProfileError(
                 f"expected a profile as heed writes it, found {error!r} in {path}: fit it again"
             ) from error
+
+
+def risk(
+    weights: Float[np.ndarray, "L H"], shares: Float[np.ndarray, "B L H"], *, baseline: Baseline
+) -> Float[np.ndarray, " B"]:
+    """1 minus the weighted share of attention that stayed on the own part, in [0, 1].
+
+    A head of negative weight counts as its complement. Held against the mean of all heads, shares lie in [-1, 1] and
+    the risk is ``(1 - weighted share) / 2``.
+    """
+    if baseline == "all_heads":
+        return np.asarray((1.0 - (against_mean(shares) * weights).sum((1, 2))) / 2.0)
+    oriented = np.where(weights >= 0, shares, 1.0 - shares)
+    return np.asarray(1.0 - (oriented * np.abs(weights)).sum((1, 2)))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

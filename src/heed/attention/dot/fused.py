@@ -44,7 +44,7 @@ class LseSource:
 
 @cache
 def lse_source() -> LseSource:
-    """Check the private CPU operator once: does it exist, and does it agree with plain torch?"""
+    """Check once whether the private CPU operator exists and agrees with plain torch."""
     name = f"_scaled_dot_product_flash_attention_for_cpu of torch {torch.__version__}"
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, heads, 7, 8, generator=generator) for heads in (4, 2, 2))
