@@ -238,6 +238,33 @@ def test_generation_equals_eager(family: Family) -> None:
         np.testing.assert_allclose(row.numpy()[..., -streamed.shape[-1] :], streamed, atol=2e-6)
 
 
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.encoder_decoder], ids=lambda f: f.name)
+def test_encoder_decoder_generation_equals_eager(family: Family) -> None:
+    """Cross-attention of each generated token, and the decoder's own rows of a trace."""
+    model, text, new = built(family.name), prompt(9), 5
+    before = model.hf.config._attn_implementation
+    model.hf.set_attn_implementation("eager")
+    want = model.hf.generate(
+        torch.from_numpy(text.ids)[None], max_new_tokens=new, min_new_tokens=new, do_sample=False,
+        output_attentions=True, return_dict_in_generate=True, pad_token_id=0,
+    )  # fmt: skip
+    model.hf.set_attn_implementation(before)
+    got = read(model, [text], {"row": LastRow()}, new_tokens=len(want.cross_attentions))
+    keys = [key for key in layers_of(model).keys if key.kind == "cross"]
+    shared = min(len(got.steps), len(want.cross_attentions))
+    for step in range(shared):
+        for key, attention in zip(keys, want.cross_attentions[step], strict=True):
+            assert float((torch.from_numpy(got.steps[step]["row"][key]) - attention[:, :, -1]).abs().max()) < EXACT
+    kept = trace(model, text, new_tokens=shared)
+    for step in range(shared):
+        for index, attention in enumerate(want.decoder_attentions[step]):
+            row = kept.layer(index).rows(step)[:, :, 0, : step + 1]
+            assert float((row - attention[:, :, -1]).abs().max()) < EXACT
+        for index, attention in enumerate(want.cross_attentions[step]):
+            row = kept.layer(index, kind="cross").rows(step)
+            assert float((row - attention[:, :, -1:]).abs().max()) < EXACT
+
+
 @pytest.mark.parametrize("family", [f for f in DECODERS if f.static_cache], ids=lambda f: f.name)
 def test_static_cache_equals_eager(family: Family) -> None:
     """A static cache hands over its unfilled tail: only the mask hides it."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heed.interface.cache import empty_cache
 from heed.interface.call import Call
 from heed.interface.session import listening
 from heed.model import Model
@@ -111,12 +112,11 @@ def _shared(prompts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _compute(model: Model, ids: np.ndarray, last: LayerKey) -> _Kept:
     """Run the beginning alone, up to the deepest wanted layer, and keep its keys and values."""
-    from transformers import DynamicCache
 
     def observe(call: Call) -> None:
         del call
 
-    cache = DynamicCache(config=model.hf.config)
+    cache = empty_cache(model.hf)
     modules = layers_of(model).modules
     where: dict[str, Any] = {"modules": frozenset(modules.values()), "last": modules[last]}
     with torch.no_grad(), listening(model.hf, observe, **where):
@@ -128,9 +128,7 @@ def _compute(model: Model, ids: np.ndarray, last: LayerKey) -> _Kept:
 
 
 def _cache_of(model: Model, kept: _Kept, batch: int) -> "DynamicCache":
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=model.hf.config)
+    cache = empty_cache(model.hf)
     for index, (keys, values) in enumerate(kept.layers):
         cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
     return cache
