@@ -11,6 +11,8 @@ from heed.text.split import words
 MOST_SPANS = 8
 ENOUGH = 0.5
 """Words are named until they hold this share of the attention on the data, or `MOST_SPANS` are."""
+SLIGHT = 0.005
+"""A word with less than this share is not named."""
 
 
 def word_spans(
@@ -28,7 +30,7 @@ def word_spans(
     heaviest = sorted(shares, key=lambda item: -item[1])
     chosen, held = [], 0.0
     for span, share in heaviest[:MOST_SPANS]:
-        if held >= ENOUGH or share <= 0:
+        if held >= ENOUGH or share < SLIGHT:
             break
         chosen.append((span, share))
         held += share
