@@ -13,7 +13,7 @@ import heed
 from heed.guard.fit import fit
 from heed.settings import settings
 
-DEPTH, FPR, LIMIT, LONGEST = 21, 0.01, 240, 2048
+DEPTH, FPR, LIMIT, LONGEST = 21, 0.05, 240, 2048
 SOURCE = Path(__file__).parents[1] / "src" / "heed"
 
 

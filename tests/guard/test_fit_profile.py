@@ -93,6 +93,41 @@ def test_rows_that_cannot_be_read_are_counted(model, tmp_path, files) -> None:
     assert report.left_out_rows == 2
 
 
+def test_rows_without_an_instruction_alone_are_refused_before_the_pass(model, files) -> None:
+    with pytest.raises(InputError, match="at least 10 benign and 10 injected rows with an instruction"):
+        fit(model, files[2:], fpr=0.1)
+
+
+def test_heads_of_a_hybrid_model_are_named_by_their_own_layers(tmp_path, files) -> None:
+    """Regression: in a model with linear-attention layers heads were counted by attention layer, and read elsewhere."""
+    import transformers as tf
+
+    from heed.model import wrap
+    from tiny import tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    config = tf.Qwen3NextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=4, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=16, linear_num_key_heads=2, linear_num_value_heads=2, linear_key_head_dim=8,
+        linear_value_head_dim=8, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=16,
+        shared_expert_intermediate_size=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        layer_types=["linear_attention", "full_attention", "linear_attention", "full_attention"],
+    )  # fmt: skip
+    hybrid = wrap(tf.Qwen3NextForCausalLM(config).eval(), tokenizer, name="hybrid")
+    report = fit(hybrid, files[:2], out=tmp_path / "p", fpr=0.1)
+    assert set(report.profile.heads[:, 0].tolist()) <= {1, 3}
+    assert report.profile.baseline == "none"
+    assert Guard(hybrid, profile=tmp_path / "p").check("Summarise.", "cat dog").status == "ok"
+
+
+def test_two_files_of_one_name_stay_two_data_sets(tmp_path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "a.jsonl", rows(4))
+    groups = {pair.group for pair in load_pairs([tmp_path / "x" / "a.jsonl", tmp_path / "y" / "a.jsonl"])}
+    assert len(groups) == 2
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

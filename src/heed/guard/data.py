@@ -20,7 +20,7 @@ class LabelledPair:
     data: str
     label: int
     group: str
-    """The data set: its file's name without ending."""
+    """The data set: its file's name without ending, with the folder where two files share a name."""
 
 
 def load_pairs(files: Sequence[Path], *, limit: int | None = None, seed: int = 0) -> list[LabelledPair]:
@@ -32,12 +32,14 @@ def load_pairs(files: Sequence[Path], *, limit: int | None = None, seed: int = 0
         With file and line number, if a row does not follow the format; nothing is skipped in silence.
     """
     pairs: list[LabelledPair] = []
+    alike = len({path.stem for path in files}) < len(files)
     for path in files:
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(f"expected a JSONL file of labelled pairs, found: {error}") from error
-        rows = [_pair(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+        group = str(path.with_suffix("")) if alike else path.stem
+        rows = [_pair(line, path, number, group) for number, line in enumerate(lines, 1) if line.strip()]
         if limit is not None and len(rows) > limit:
             chosen = np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))
             rows = [rows[index] for index in chosen]
@@ -56,7 +58,7 @@ def data_hash(pairs: Sequence[LabelledPair]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _pair(line: str, path: Path, number: int) -> LabelledPair:
+def _pair(line: str, path: Path, number: int, group: str) -> LabelledPair:
     where = f"{path.name}, line {number}"
     try:
         row = json.loads(line)
@@ -67,4 +69,4 @@ def _pair(line: str, path: Path, number: int) -> LabelledPair:
     instruction = row.get("instruction")
     if instruction is not None and not isinstance(instruction, str):
         raise RecordError(f"expected instruction as text or null in {where}, found {type(instruction).__name__}")
-    return LabelledPair(str(row.get("id", number)), instruction, row["data"], int(row["label"]), path.stem)
+    return LabelledPair(str(row.get("id", number)), instruction, row["data"], int(row["label"]), group)

@@ -35,14 +35,17 @@ from heed.text.encode import Encoded
 MARGINS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 ENOUGH = 0.01
 """Of two candidates whose AUROC differs by less than this, the one that needs fewer layers is taken."""
-FEWEST_NEUTRAL = 20
-"""Rows of each class without an instruction that a threshold for such texts needs."""
+FEWEST = 10
+"""Rows of each class that a threshold needs."""
 _BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way of choosing heads, and how it did on data sets it had not seen."""
+    """One way of choosing heads, and how heads chosen that way did on data sets they were not chosen on.
+
+    The way itself is picked by this figure, which makes the winner's slightly optimistic.
+    """
 
     depth: int
     baseline: Baseline
@@ -142,11 +145,12 @@ def fit(
         raise InputError(f"expected fpr in (0, 1) and depth in 1..{model.anatomy.layers}, found {fpr} and {depth}")
     wanted = load_pairs(files, limit=limit)
     pairs, encoded = _encode(model, wanted, longest)
+    given = np.array([pair.instruction is not None for pair in pairs], dtype=bool)
+    _refuse_too_few(np.array([pair.label for pair in pairs])[given])
     masses = read_masses(model, encoded, depth=depth, progress=progress)
     data = labelled(pairs, AGGREGATIONS[aggregation](masses[..., 0], masses[..., 1]))
-    given = np.array([pair.instruction is not None for pair in pairs])
-    choosing = data.rows(given) if given.any() else data
-    candidates = _candidates(choosing, (depth,) if depth else _depths(model.anatomy.layers))
+    choosing = data.rows(given)
+    candidates = _candidates(choosing, (depth,) if depth else _depths(model.anatomy.layers), _baselines(model))
     best, digest = _best(candidates), data_hash(pairs)
     profile = _profile(model, choosing, aggregation, best, digest)
     layers = list(profile.layers)
@@ -167,11 +171,15 @@ def read_masses(
     depth: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "N L H 2"]:
-    """Mass of the last prompt token on instruction and data, for every head of the first ``depth`` layers."""
-    layers = [key for key in layers_of(model).keys if depth is None or key.index < depth]
+    """Mass of the last prompt token on instruction and data, for every head of the first ``depth`` layers.
+
+    Layers without softmax attention are zero.
+    """
+    depth = model.anatomy.layers if depth is None else depth
+    layers = [key for key in layers_of(model).keys if key.index < depth]
+    found = np.zeros((len(encoded), depth, model.anatomy.heads, 2), dtype=np.float32)
     order = np.argsort([len(prompt) for prompt in encoded], kind="stable")
     total, done = sum(map(len, encoded)), 0
-    masses: dict[int, np.ndarray] = {}
     batch: list[int] = []
     for place, index in enumerate(order):
         batch.append(int(index))
@@ -180,12 +188,12 @@ def read_masses(
             continue
         prompts = [encoded[item] for item in batch]
         reading = read(model, prompts, {"mass": LastRowMass()}, layers=layers, spans=[spans_of(p) for p in prompts])
-        masses.update(zip(batch, reading.stack("mass"), strict=True))
+        found[np.ix_(batch, [key.index for key in layers])] = reading.stack("mass")
         done += sum(map(len, prompts))
         batch = []
         if progress is not None:
             progress(done, total)
-    return np.stack([masses[index] for index in range(len(encoded))])
+    return found
 
 
 def _encode(model: Model, pairs: Sequence[LabelledPair], longest: int) -> tuple[list[LabelledPair], list[Encoded]]:
@@ -193,7 +201,8 @@ def _encode(model: Model, pairs: Sequence[LabelledPair], longest: int) -> tuple[
     longest = min(longest, model.context or longest)
     for pair in pairs:
         try:
-            prompt = encode_pair(pair.instruction or NEUTRAL_INSTRUCTION, pair.data, tokenizer_of(model))
+            instruction = NEUTRAL_INSTRUCTION if pair.instruction is None else pair.instruction
+            prompt = encode_pair(instruction, pair.data, tokenizer_of(model))
             spans_of(prompt)
         except (SpanNotFoundError, TextError):
             continue
@@ -207,9 +216,24 @@ def _depths(layers: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(layers * share)) for share in (0.4, 0.5, 0.6, 0.7, 0.8, 1.0)}))
 
 
-def _candidates(data: Labelled, depths: Sequence[int]) -> tuple[Candidate, ...]:
+def _baselines(model: Model) -> tuple[Baseline, ...]:
+    """All heads can be a baseline only where every layer has some."""
+    whole = len(model.anatomy.attention_layers) == model.anatomy.layers
+    return get_args(Baseline) if whole else ("none",)
+
+
+def _refuse_too_few(labels: Int[np.ndarray, " N"]) -> None:
+    fewest = min(int((labels == 0).sum()), int((labels == 1).sum()))
+    if fewest < FEWEST:
+        raise InputError(
+            f"expected at least {FEWEST} benign and {FEWEST} injected rows with an instruction, "
+            f"found {fewest} of one kind: heads are chosen by how attention leaves an instruction; add rows, or give them one"
+        )
+
+
+def _candidates(data: Labelled, depths: Sequence[int], baselines: Sequence[Baseline]) -> tuple[Candidate, ...]:
     found = []
-    for depth, baseline in product(depths, get_args(Baseline)):
+    for depth, baseline in product(depths, baselines):
         shallow = data.layers(depth)
         for k in MARGINS:
             choose = margin(k, baseline=baseline)
@@ -258,8 +282,6 @@ def _calibrations(
         made_for = f"{profile.digest}/first"
         return calibrate(scores[rows], labels[rows], fpr=fpr, made_for=made_for, data_hash=profile.data_hash)
 
-    if not given.any():
-        return Calibrations(one(~given), one(~given))
     rest = labels[~given]
-    enough = min((rest == 0).sum(), (rest == 1).sum()) >= FEWEST_NEUTRAL
+    enough = min((rest == 0).sum(), (rest == 1).sum()) >= FEWEST
     return Calibrations(one(given), one(~given) if enough else None)
