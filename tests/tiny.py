@@ -47,11 +47,11 @@ def tiny_folder(path: Path) -> Path:
     return path
 
 
-def tiny_profile(path: Path, *, layers: int = LAYERS, heads: int = HEADS) -> Path:
-    """A guard profile that listens to two heads of the tiny model, as a file."""
+def tiny_profile(path: Path, *, layers: int = LAYERS, heads: int = HEADS, model: str = "tiny") -> Path:
+    """A guard profile that listens to two heads of the model of that name, as a file."""
     profile = Profile(
         task="guard",
-        model="tiny",
+        model=model,
         n_layers=layers,
         n_heads=heads,
         heads=np.array([[0, 1], [1, 0]]),

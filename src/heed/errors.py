@@ -14,6 +14,7 @@
     │   ├── UnsupportedModelError  its attention cannot be read exactly, with the reason
     │   └── OutOfMemoryError     the device ran out of memory
     ├── ProfileError             a profile is missing, damaged or made for another model
+    ├── AbstainedError           a verdict that abstained was used as if it were yes or no
     ├── ExtraMissingError        an optional library is not installed; names the extra
     └── JobError                 a resumable job cannot start or go on
 
@@ -74,6 +75,10 @@ class OutOfMemoryError(ModelError):
 
 class ProfileError(HeedError):
     """A profile is missing, damaged or made for another model."""
+
+
+class AbstainedError(HeedError):
+    """A verdict that abstained was used as if it were yes or no."""
 
 
 class ExtraMissingError(HeedError):

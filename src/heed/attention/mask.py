@@ -105,6 +105,12 @@ class Mask:
         dense = None if self.dense is None else self.dense & real[:, None]
         return replace(self, start=start, end=end.maximum(start), shape="general", dense=dense)
 
+    def only_rows(self, real: Bool[Tensor, "B Q"]) -> "Mask":
+        """The same mask with the other rows emptied: padded queries look at nothing."""
+        start, end = self.start.expand_as(real), torch.where(real, self.end, self.start)
+        dense = None if self.dense is None else self.dense & real[..., None]
+        return replace(self, start=start, end=end, dense=dense)
+
     def _cut(self, real: Bool[Tensor, "B T"]) -> "Mask":
         """Padding in the middle of a prompt."""
 
@@ -139,8 +145,3 @@ class Mask:
     def empty_rows(self) -> Bool[Tensor, "B Q"]:
         """Rows that see no key at all."""
         return self.end <= self.start
-
-    def to(self, device: torch.device | str) -> "Mask":
-        """The same mask on another device."""
-        dense = None if self.dense is None else self.dense.to(device)
-        return replace(self, start=self.start.to(device), end=self.end.to(device), dense=dense)

@@ -26,7 +26,8 @@ class DotScore:
         batch, heads, rows, width = q.shape
         groups = k.shape[1]
         grouped = q.float().reshape(batch, groups, heads // groups * rows, width)
-        scores = torch.matmul(grouped, k.float().transpose(-1, -2)).mul_(self.scale)
+        with torch.autocast(q.device.type, enabled=False):  # a caller's autocast would round the product
+            scores = torch.matmul(grouped, k.float().transpose(-1, -2)).mul_(self.scale)
         if self.softcap is not None:
             scores = scores.div_(self.softcap).tanh_().mul_(self.softcap)
         return scores.view(batch, heads, rows, k.shape[2])

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from heed.errors import SpanNotFoundError
 from heed.text.encode import Encoded
 from heed.text.evidence import WeightedSpan
 from heed.text.span import CharSpan, TokenSpan
@@ -48,7 +49,10 @@ def _shares_of_words(
     ends = np.array([word.end for word in found])
     held = np.zeros(len(found))
     for index in range(len(tokens)):
-        place = encoded.to_part(part, tokens.start + index)
+        try:
+            place = encoded.to_part(part, tokens.start + index)
+        except SpanNotFoundError:  # a token the tokenizer added stands for no letter: its attention names no word
+            continue
         word = int(np.searchsorted(starts, place.end - 1, side="right")) - 1
         if word >= 0 and ends[word] > place.start:
             held[word] += shares[index]

@@ -227,7 +227,7 @@ def _refuse_too_few(labels: Int[np.ndarray, " N"]) -> None:
     if fewest < FEWEST:
         raise InputError(
             f"expected at least {FEWEST} benign and {FEWEST} injected rows with an instruction, "
-            f"found {fewest} of one kind: heads are chosen by how attention leaves an instruction; add rows, or give them one"
+            f"found {fewest} of one kind: heads are chosen by how attention leaves an instruction; add such rows"
         )
 
 

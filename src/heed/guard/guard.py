@@ -6,61 +6,32 @@ heads, gives the attention mass of that token on instruction and data; a profile
 turns the risk into a decision. Whatever cannot be judged is abstained from, with the reason; never passed as fine.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from heed.errors import InputError, OutOfMemoryError, ProfileError, SpanNotFoundError, TextError, TooLongError
-from heed.guard.calibration import Calibration, Calibrations
+from heed.errors import InputError, OutOfMemoryError, ProfileError
+from heed.guard.calibration import Calibration, Calibrations, is_number
 from heed.guard.evidence import word_spans
-from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, spans_of
+from heed.guard.pair import Pair, batches, prepare
+from heed.guard.prompt import DATA, spans_of
+from heed.guard.query import MOST_GENERATED, PromptRow, QueryTokens, check_query_tokens, new_tokens
 from heed.guard.shipped import find_calibrations
-from heed.guard.verdict import Status, Verdict
+from heed.guard.verdict import Verdict
 from heed.model import Model
-from heed.probe import LastRow, LastRowMass, LayerKey, PrefixCache, Probe, Reading, read
+from heed.probe import LastRowMass, LayerKey, PrefixCache, Probe, Reading, read
 from heed.probe.layers import layers_of
-from heed.probe.prompt import tokenizer_of
-from heed.probe.run import check_length
 from heed.profile import Profile, find_profile
 from heed.reduce.contrast import AGGREGATIONS, Aggregation
 from heed.text.encode import Encoded
 from heed.text.evidence import HeadGrid
 from heed.text.span import TokenSpan
 
-QueryTokens = Literal["first", "all"] | int
-"""From which tokens the attention is looked at: the one that predicts the first answer token, those that predict the
-first n, or all of a greedily generated answer of at most `MOST_GENERATED` tokens; the mean of them."""
-
-MOST_GENERATED = 32
-
-_MOST_PADDING = 1.2
-"""Longest over shortest prompt of a batch: more padding costs more than batching saves."""
-
-_ABSTENTIONS: dict[type[Exception], Status] = {
-    TextError: "invalid_text",
-    SpanNotFoundError: "span_not_found",
-    TooLongError: "too_long",
-    OutOfMemoryError: "out_of_memory",
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """One pair ready to be read."""
-
-    place: int
-    instruction: str
-    given: bool
-    """Whether the caller knew the instruction."""
-    data: str
-    encoded: Encoded
-    spans: list[TokenSpan]
-    notes: tuple[str, ...]
+__all__ = ["MOST_GENERATED", "Guard", "QueryTokens"]
 
 
 class Guard:
@@ -76,14 +47,17 @@ class Guard:
     threshold
         Flag from this risk on, instead of the profile's calibration.
     aggregation, query_tokens
-        How masses become a share, and from which tokens; other than the calibration's own they need a ``threshold``.
+        How masses become a share, and from which tokens (see `QueryTokens`; n of them cost n passes); other than the
+        calibration's own they need a ``threshold``.
     batch_tokens
         Most tokens, padding included, that `check_many` reads at once.
 
     Raises
     ------
+    InputError
+        If the threshold, the aggregation or the query tokens are none that exist.
     ProfileError
-        If there is no profile for the model, or the one given is for another.
+        If there is no profile for the model, or the one given is for another model or task.
     """
 
     def __init__(
@@ -96,18 +70,21 @@ class Guard:
         query_tokens: QueryTokens = "first",
         batch_tokens: int = 2048,
     ) -> None:
-        if threshold is not None and not 0.0 <= threshold <= 1.0:
-            raise InputError(f"expected a threshold in [0, 1], found {threshold}")
-        if isinstance(query_tokens, int) and query_tokens < 1:
-            raise InputError(f"expected at least 1 query token, found {query_tokens}")
+        if threshold is not None and not (is_number(threshold) and 0.0 <= threshold <= 1.0):
+            raise InputError(f"expected a threshold in [0, 1], found {threshold!r}")
         if aggregation is not None and aggregation not in AGGREGATIONS:
             raise InputError(f"expected one of {', '.join(AGGREGATIONS)}, found {aggregation!r}")
+        self.query_tokens = check_query_tokens(query_tokens)
         folder = Path(profile) if isinstance(profile, Path | str) else None
         chosen = profile if isinstance(profile, Profile) else find_profile(model, task="guard", folder=folder)
+        if chosen.task != "guard":
+            raise ProfileError(
+                f"expected a profile for the task 'guard', found one for {chosen.task!r}: "
+                f"fit one with `heed guard fit --model {model.name}`"
+            )
         chosen.refuse_other(model)
         self.model = model
         self.profile = chosen if aggregation is None else replace(chosen, aggregation=aggregation)
-        self.query_tokens: QueryTokens = query_tokens
         self.batch_tokens = batch_tokens
         self.calibrations = self._calibrations(threshold, folder)
         self._prefix = PrefixCache()
@@ -115,7 +92,7 @@ class Guard:
 
     @property
     def made_for(self) -> str:
-        """What a calibration must have been made for: the profile and the query tokens."""
+        """What a calibration must have been made for: the profile's digest and the query tokens."""
         return f"{self.profile.digest}/{self.query_tokens}"
 
     def check(self, instruction: str | None, data: str) -> Verdict:
@@ -139,14 +116,14 @@ class Guard:
     def check_many(self, pairs: Iterable[tuple[str | None, str]]) -> list[Verdict]:
         """Judge many texts, batched by length; verdicts come in the order of the pairs and equal those of `check`."""
         found: dict[int, Verdict] = {}
-        ready: list[_Pair] = []
+        ready: list[Pair] = []
         for place, (instruction, data) in enumerate(pairs):
-            prepared = self._prepare(place, instruction, data)
+            prepared = prepare(self.model, place, instruction, data, new_tokens=new_tokens(self.query_tokens))
             if isinstance(prepared, Verdict):
                 found[place] = prepared
             else:
                 ready.append(prepared)
-        for batch in _batches(ready, self.batch_tokens if self.query_tokens == "first" else 1):
+        for batch in batches(ready, self.batch_tokens if self.query_tokens == "first" else 1):
             for pair, verdict in zip(batch, self._judge(batch), strict=True):
                 found[pair.place] = verdict
         return [found[place] for place in sorted(found)]
@@ -160,43 +137,10 @@ class Guard:
         if threshold is not None:
             given = Calibration(threshold, made_for=self.made_for)
             return Calibrations(given, given)
-        known = find_calibrations(self.model, folder=folder)
-        return known if known is not None and known.given.made_for == self.made_for else None
-
-    def _prepare(self, place: int, instruction: str | None, data: str) -> _Pair | Verdict:
-        started = perf_counter()
-        notes: tuple[str, ...] = ()
-        given = instruction is not None
-        if instruction is None:
-            instruction = NEUTRAL_INSTRUCTION
-            notes = (f"no instruction given: the neutral {NEUTRAL_INSTRUCTION!r} stands in",)
-        abstain = _abstainer(instruction, data, self.model.name, notes, started)
-        empty: tuple[tuple[str, str, Status], ...] = (
-            (instruction, "instruction", "empty_instruction"),
-            (data, "data", "empty_data"),
-        )
-        for text, name, status in empty:
-            if not isinstance(text, str):
-                raise InputError(f"expected {name} as a string, found {type(text).__name__}")
-            if not text.strip():
-                return abstain(status, f"expected some {name}, found {'only white space' if text else 'none'}")
-        try:
-            encoded = encode_pair(instruction, data, tokenizer_of(self.model))
-            spans = spans_of(encoded)
-            check_length(self.model, [encoded], self._new_tokens())
-        except tuple(_ABSTENTIONS) as error:
-            return abstain(_ABSTENTIONS[type(error)], str(error))
-        rendered = encoded.rendered
-        return _Pair(place, instruction, given, data, encoded, spans, notes + (rendered.notes if rendered else ()))
-
-    def _new_tokens(self) -> int:
-        """The prompt's own pass predicts the first token; each one more costs a pass."""
-        if self.query_tokens == "first":
-            return 0
-        return MOST_GENERATED if self.query_tokens == "all" else self.query_tokens - 1
+        return find_calibrations(self.model, folder=folder)
 
     def _read(self, encoded: Sequence[Encoded], spans: Sequence[Sequence[TokenSpan]]) -> Reading:
-        probes: dict[str, Probe] = {"mass": LastRowMass(), "row": LastRow()}
+        probes: dict[str, Probe] = {"mass": LastRowMass(), "row": PromptRow()}
         return read(
             self.model,
             encoded,
@@ -204,14 +148,14 @@ class Guard:
             layers=self._layers,
             spans=spans,
             prefix=self._prefix,
-            new_tokens=self._new_tokens(),
+            new_tokens=new_tokens(self.query_tokens),
         )
 
     def _risks(self, reading: Reading) -> Float[np.ndarray, " B"]:
         mass = np.stack([reading.stack("mass", step) for step in range(len(reading.steps))])  # N B L H S
         return np.asarray(np.mean([self.profile.score(step[..., 0], step[..., 1]) for step in mass], axis=0))
 
-    def _judge(self, batch: list[_Pair]) -> Iterator[Verdict]:
+    def _judge(self, batch: list[Pair]) -> Iterator[Verdict]:
         started = perf_counter()
         try:
             reading = self._read([pair.encoded for pair in batch], [pair.spans for pair in batch])
@@ -220,39 +164,51 @@ class Guard:
                 yield from (verdict for pair in batch for verdict in self._judge([pair]))
                 return
             pair = batch[0]
-            yield _abstainer(pair.instruction, pair.data, self.model.name, pair.notes, started)(
-                "out_of_memory", str(error)
-            )
+            seconds = pair.seconds + perf_counter() - started
+            yield pair.question.abstain("out_of_memory", str(error), seconds=seconds)
             return
-        risks = self._risks(reading)
+        risks, mass, rows = self._risks(reading), reading.stack("mass"), reading.stack("row")
         seconds = (perf_counter() - started) / len(batch)
         for item, pair in enumerate(batch):
-            yield self._verdict(pair, float(risks[item]), reading, item, seconds)
+            yield self._verdict(pair, float(risks[item]), mass[item], rows[item], pair.seconds + seconds)
 
-    def _verdict(self, pair: _Pair, risk: float, reading: Reading, item: int, seconds: float) -> Verdict:
+    def _verdict(
+        self,
+        pair: Pair,
+        risk: float,
+        mass: Float[np.ndarray, "L H 2"],
+        rows: Float[np.ndarray, "L H T"],
+        seconds: float,
+    ) -> Verdict:
+        question = pair.question
         if not np.isfinite(risk):
-            abstain = _abstainer(pair.instruction, pair.data, self.model.name, pair.notes, perf_counter() - seconds)
-            return abstain("not_finite", "expected finite attention, found NaN: the model's weights or dtype overflow")
-        data = pair.spans[1]
-        rows = reading.stack("row")[item][:, :, data.start : data.end]  # L H T
+            reason = "expected finite attention, found NaN: the model's weights or dtype overflow"
+            return question.abstain("not_finite", reason, seconds=seconds)
+        tokens = pair.spans[1]
         index = np.searchsorted(self.profile.layers, self.profile.heads[:, 0])
-        weights = np.maximum(self.profile.weights, 0.0) @ rows[index, self.profile.heads[:, 1]]
-        mass = reading.stack("mass")[item]
-        verdict = Verdict(
-            status="uncalibrated",
-            reason=f"risk {risk:.3f}, but no threshold is known for this profile: run `heed guard fit`, or give one",
+        listening = rows[index, self.profile.heads[:, 1], tokens.start : tokens.end]  # N T
+        weights = np.maximum(self.profile.weights, 0.0) @ listening
+        verdict = replace(
+            question.abstain("uncalibrated", "", seconds=seconds),
             score=risk,
-            spans=word_spans(pair.encoded, data, weights, pair.data, part="data"),
-            seconds=seconds,
-            instruction=pair.instruction,
-            data=pair.data,
+            spans=word_spans(pair.encoded, tokens, weights, question.data, part=DATA),
             tokens=len(pair.encoded),
-            model=self.model.name,
-            notes=pair.notes,
             heads=self._grid(mass[..., 0], mass[..., 1]),
         )
-        known = None if self.calibrations is None else self.calibrations.of(given=pair.given)
-        return verdict if known is None else _decided(verdict, risk, known)
+        known = None if self.calibrations is None else self.calibrations.of(given=question.given)
+        if known is None or known.made_for != self.made_for:
+            return replace(verdict, reason=self._undecided(risk, known, given=question.given))
+        return _decided(verdict, risk, known)
+
+    def _undecided(self, risk: float, known: Calibration | None, *, given: bool) -> str:
+        """Why a risk stays without a decision."""
+        if known is not None:
+            lacking = f"the calibration was made for {known.made_for!r}, this guard is {self.made_for!r}"
+        elif self.calibrations is not None and not given:
+            lacking = "no threshold is known for texts without an instruction"
+        else:
+            lacking = "no threshold is known for this profile"
+        return f"risk {risk:.3f}, but {lacking}: run `heed guard fit`, or give a threshold"
 
     def _grid(self, own: Float[np.ndarray, "L H"], other: Float[np.ndarray, "L H"]) -> HeadGrid:
         shape = (self.profile.n_layers, self.profile.n_heads)
@@ -286,33 +242,3 @@ def _layer_keys(model: Model, profile: Profile) -> tuple[LayerKey, ...]:
             f"expected attention in layers {missing} (a profile of {profile.model}), found none in {model.name}"
         )
     return tuple(keys[layer] for layer in profile.layers)
-
-
-def _batches(pairs: list[_Pair], budget: int) -> Iterator[list[_Pair]]:
-    """Prompts of like length together: within the budget, and with little of it spent on padding."""
-    batch: list[_Pair] = []
-    for pair in sorted(pairs, key=lambda pair: len(pair.encoded)):
-        length, shortest = len(pair.encoded), len(batch[0].encoded) if batch else 0
-        if batch and ((len(batch) + 1) * length > budget or length > shortest * _MOST_PADDING):
-            yield batch
-            batch = []
-        batch.append(pair)
-    if batch:
-        yield batch
-
-
-def _abstainer(
-    instruction: str, data: str, model: str, notes: tuple[str, ...], started: float
-) -> Callable[[Status, str], Verdict]:
-    def abstain(status: Status, reason: str) -> Verdict:
-        return Verdict(
-            status=status,
-            reason=reason,
-            seconds=perf_counter() - started,
-            instruction=instruction,
-            data=data,
-            model=model,
-            notes=notes,
-        )
-
-    return abstain

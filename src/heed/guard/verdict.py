@@ -6,7 +6,7 @@ A verdict describes itself as a `Scene`; it does not know how it was read or how
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from heed.errors import HeedError
+from heed.errors import AbstainedError
 from heed.text.evidence import Evidence, HeadGrid, Passage, Scene, Tone, WeightedSpan
 
 Status = Literal[
@@ -23,10 +23,6 @@ Status = Literal[
 """``ok``, or why the guard abstained."""
 
 
-class AbstainedError(HeedError):
-    """A verdict that abstained was used as if it were yes or no."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
     """The guard's answer for one pair of instruction and data.
@@ -34,7 +30,8 @@ class Verdict:
     ``score`` is a risk in [0, 1], higher is worse, None where nothing could be read. ``probability`` is calibrated to
     the mix of the fitting data. ``spans`` are offsets into the caller's own data, heaviest first: the words the
     listening heads looked at most; their weights are shares of the attention that fell on the data. ``flagged`` is
-    None where the guard abstained: then ``allow`` is False and ``bool(verdict)`` raises.
+    None where the guard abstained: then ``allow`` is False and ``bool(verdict)`` raises. ``seconds`` is what rendering and
+    encoding this pair took, and its share of the time its batch was read in.
     """
 
     status: Status

@@ -34,8 +34,8 @@ def attention(
 ) -> tuple[Tensor, None]:
     """Attend as the model would, and let the active session, if it reads this module, hear the call.
 
-    The output is ``[B, Q, H, E]``, as the interface wants it. A model that is switched to heed by one thread
-    and run by another, unread, still computes the right thing.
+    The output is ``[B, Q, H, E]``, as the interface wants it. A model that one thread reads while another runs it
+    computes the right thing in both.
     """
     terms = read_terms(module, query, key, attention_mask, arguments)
     session = active()
@@ -49,7 +49,20 @@ def attention(
     return attended.out.transpose(1, 2).contiguous(), None
 
 
-def mask(
+def mask(**described: Any) -> Mask | Tensor | None:
+    """The mask of a reading; for a thread that merely runs a model while it is read, one that any attention takes.
+
+    Such a thread may be served by heed in one layer and, the reading over, by the model's own attention in the next.
+    """
+    from transformers.masking_utils import eager_mask
+
+    if active() is None:
+        additive: Tensor | None = eager_mask(**described)
+        return additive
+    return interval_mask(**described)
+
+
+def interval_mask(
     *,
     batch_size: int,
     q_length: int,

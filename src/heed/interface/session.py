@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock, RLock
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from torch import nn
 
@@ -40,7 +40,7 @@ class Session:
 
 
 _ACTIVE: ContextVar[Session | None] = ContextVar("heed_session", default=None)
-_LOCKS: "WeakKeyDictionary[nn.Module, RLock]" = WeakKeyDictionary()
+_LOCKS: dict[int, RLock] = {}
 _LOCKS_GUARD = Lock()
 
 
@@ -69,27 +69,40 @@ def listening(
     from heed.interface.names import NAME, register
 
     register()
-    with lock_of(hf):
-        before = [(config, config._attn_implementation) for config in _configs(hf)]
-        _refuse_unreadable(hf)
+    _refuse_unreadable(hf)
+    with attending_as(hf, NAME):
+        if hf.config._attn_implementation != NAME:
+            raise _bypasses(hf)
         token = _ACTIVE.set(Session(modules, observe, last))
         try:
-            hf.set_attn_implementation(NAME)
-            if hf.config._attn_implementation != NAME:
-                raise _bypasses(hf)
             yield
         except StopForward:
             pass
         finally:
             _ACTIVE.reset(token)
-            for config, name in before:
-                config._attn_implementation = name
+
+
+@contextmanager
+def attending_as(hf: "PreTrainedModel", name: str) -> Iterator[None]:
+    """Let the model attend by another implementation for a while, under its lock; every part is put back after."""
+    with lock_of(hf):
+        before = [(config, config._attn_implementation) for config in _configs(hf)]
+        try:
+            hf.set_attn_implementation(name)
+            yield
+        finally:
+            for config, own in before:
+                config._attn_implementation = own
 
 
 def lock_of(hf: "PreTrainedModel") -> RLock:
-    """The one lock under which this model is read."""
+    """The one lock under which a model is read: it belongs to the configuration, which a model and its parts share."""
+    config = hf.config
     with _LOCKS_GUARD:
-        return _LOCKS.setdefault(hf, RLock())
+        if id(config) not in _LOCKS:
+            _LOCKS[id(config)] = RLock()
+            finalize(config, _LOCKS.pop, id(config), None)
+        return _LOCKS[id(config)]
 
 
 def _configs(hf: "PreTrainedModel") -> list["PreTrainedConfig"]:

@@ -51,6 +51,8 @@ class Anatomy:
     attention_layers: tuple[int, ...]
     """The layers with softmax attention, ascending."""
     encoder_decoder: bool
+    places_itself: bool
+    """Whether the model counts positions from its padding (RoBERTa and kin) and must not be given any."""
     encoder_layers: int
     """Layers of the encoder of an encoder-decoder, else 0."""
 
@@ -83,6 +85,7 @@ def read_anatomy(hf: PreTrainedModel) -> Anatomy:
         kinds=kinds,
         attention_layers=tuple(i for i, kind in enumerate(kinds) if kind not in _NO_SOFTMAX),
         encoder_decoder=both,
+        places_itself=str(config.model_type) in _SHIFTED_POSITIONS,
         encoder_layers=_encoder_layers(whole) if both else 0,
     )
 

@@ -85,11 +85,25 @@ class Batch:
         """1 where a position belongs to a span; ``spans[b][s]`` counts tokens of prompt ``b`` alone.
 
         ``extra`` leaves room for positions that are generated later; they belong to no span.
+
+        Raises
+        ------
+        InputError
+            If spans are missing or reach beyond their prompt.
         """
+        if len(spans) != len(self.prompts):
+            raise InputError(f"expected spans for {len(self.prompts)} prompts, found {len(spans)}")
         width = self.ids.shape[1] + extra
         members = torch.zeros(len(self.prompts), width, len(spans[0]), device=self.ids.device)
         for item, row in enumerate(spans):
+            if len(row) != len(spans[0]):
+                raise InputError("expected the same number of spans for each prompt, found different numbers")
             for column, span in enumerate(row):
+                if span.end > int(self.lengths[item]):
+                    raise InputError(
+                        f"expected spans within the {int(self.lengths[item])} tokens of prompt {item}, "
+                        f"found {span.start}..{span.end}"
+                    )
                 moved = span.shift(self.shift(item))
                 members[item, moved.start : moved.end, column] = 1.0
         return members

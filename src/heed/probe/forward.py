@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from heed.errors import OutOfMemoryError
 from heed.interface.call import Call
-from heed.interface.session import listening, lock_of
+from heed.interface.session import active, listening, lock_of
 from heed.model import Model
 from heed.probe.batch import Batch
 
@@ -61,7 +61,9 @@ def run_pass(
 
     def hook(module: nn.Module, inputs: object) -> None:
         del module, inputs
-        if next_pass is not None:
+        session = active()
+        own = session is not None and session.observe is observe  # not another thread's pass of the same model
+        if own and next_pass is not None:
             next_pass()
 
     handle = model.hf.base_model.register_forward_pre_hook(hook)
@@ -114,18 +116,18 @@ def _arguments(model: Model, passage: Passage) -> dict[str, Any]:
     arguments: dict[str, Any] = {"use_cache": passage.cache is not None}
     if batch.padded:
         arguments["attention_mask"] = batch.real()
-        if batch.padding == "left" and not encoder_decoder:
+        if batch.padding == "left" and not encoder_decoder and not model.anatomy.places_itself:
             arguments["position_ids"] = batch.position_ids()
     if passage.cache is not None:
         arguments["past_key_values"] = passage.cache
     if encoder_decoder:
-        start = torch.full((len(batch.prompts), 1), _start_id(model.hf.config), device=batch.ids.device)
+        start = torch.full((len(batch.prompts), 1), start_id(model.hf.config), device=batch.ids.device)
         rest = [] if passage.target is None else [passage.target.ids]
         arguments["decoder_input_ids"] = torch.cat([start, *rest], 1)
     return arguments
 
 
-def _start_id(config: Any) -> int:
+def start_id(config: Any) -> int:
     """The token a decoder starts from: transformers' own order of preference."""
     names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
     found: Mapping[str, int | None] = {name: getattr(config, name, None) for name in names}
@@ -134,11 +136,19 @@ def _start_id(config: Any) -> int:
 
 def _generate(model: Model, passage: Passage) -> Tensor:
     ids, hf = passage.batch.ids, cast("Any", model.hf)
-    out: Tensor = hf.generate(
-        input_ids=ids,
-        attention_mask=passage.batch.real(),
-        max_new_tokens=passage.new_tokens,
-        do_sample=False,
-        pad_token_id=pad_id(model),
-    )
+    with _greedy(hf, pad_id(model)):
+        out: Tensor = hf.generate(input_ids=ids, attention_mask=passage.batch.real(), max_new_tokens=passage.new_tokens)
     return out if model.anatomy.encoder_decoder else out[:, ids.shape[1] :]
+
+
+@contextmanager
+def _greedy(hf: Any, pad: int) -> Iterator[None]:
+    """Plain greedy decoding: the model's own beams, penalties and kind of cache are set aside, its tokens kept."""
+    own = hf.generation_config
+    names = ("bos_token_id", "eos_token_id", "decoder_start_token_id")
+    kept = {name: getattr(own, name) for name in names if getattr(own, name) is not None}
+    hf.generation_config = type(own)(**kept, pad_token_id=pad, do_sample=False)
+    try:
+        yield
+    finally:
+        hf.generation_config = own

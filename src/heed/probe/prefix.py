@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 import torch
@@ -19,15 +20,17 @@ from heed.interface.cache import empty_cache
 from heed.interface.call import Call
 from heed.interface.session import listening
 from heed.model import Model
+from heed.probe.forward import memory_errors
 from heed.probe.layers import layers_of
 from heed.probe.view import LayerKey
 
 if TYPE_CHECKING:
-    from transformers import DynamicCache
+    from transformers import DynamicCache, PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
+    model: "ref[PreTrainedModel]"
     ids: np.ndarray
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Keys and values ``[1, K, T, D]`` of the first layers."""
@@ -69,7 +72,11 @@ class PrefixCache:
     def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey) -> _Kept | None:
         most = min(self.longest, min(len(ids) for ids in prompts) - 1)
         shared = _shared(prompts)[:most]
-        fitting = [kept for kept in self._kept if kept.last >= last and _common(kept.ids, shared) == len(kept.ids)]
+        fitting = [
+            kept
+            for kept in self._kept
+            if kept.model() is model.hf and kept.last >= last and _common(kept.ids, shared) == len(kept.ids)
+        ]
         others = list(self._seen) + (list(prompts[1:]) if len(prompts) > 1 else [])
         self._seen.extend(prompts[-self._seen.maxlen :] if self._seen.maxlen else ())
         longest = max((_common(shared, other) for other in others), default=0)
@@ -94,7 +101,15 @@ def keeps_whole_past(model: Model) -> bool:
         and len(anatomy.attention_layers) == anatomy.layers
         and not any(anatomy.windows)
         and layers_of(model).keys[0].stack == "decoder"
+        and not _rope_moves(model.hf.config)
     )
+
+
+def _rope_moves(config: Any) -> bool:
+    """Whether rotary positions of earlier tokens change as the prompt grows (dynamic NTK, LongRoPE)."""
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = [part for part in (found, *found.values()) if isinstance(part, dict)]
+    return any(part.get("rope_type", part.get("type")) in ("dynamic", "longrope") for part in kinds)
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> int:
@@ -119,12 +134,12 @@ def _compute(model: Model, ids: np.ndarray, last: LayerKey) -> _Kept:
     cache = empty_cache(model.hf)
     modules = layers_of(model).modules
     where: dict[str, Any] = {"modules": frozenset(modules.values()), "last": modules[last]}
-    with torch.no_grad(), listening(model.hf, observe, **where):
+    with torch.no_grad(), memory_errors(model), listening(model.hf, observe, **where):
         tokens = torch.from_numpy(ids)[None].to(model.device)
         model.hf.base_model(input_ids=tokens, past_key_values=cache, use_cache=True)
     held: list[Any] = cache.layers[: last.index + 1]
     layers = tuple((layer.keys, layer.values) for layer in held)
-    return _Kept(ids, layers, last)
+    return _Kept(ref(model.hf), ids, layers, last)
 
 
 def _cache_of(model: Model, kept: _Kept, batch: int) -> "DynamicCache":

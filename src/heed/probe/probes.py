@@ -5,7 +5,7 @@ A probe of your own needs only the signature of `Probe`.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
@@ -28,7 +28,11 @@ class Moment:
 
 
 class Probe(Protocol):
-    """One function of a layer; the first axis of what it returns is the batch."""
+    """One function of a layer; the first axis of what it returns is the batch.
+
+    A probe that looks at nothing but ``moment.row`` says so with an attribute ``last_row_only = True``: only then may
+    earlier rows come from a prefix cache.
+    """
 
     def __call__(self, view: LayerView, moment: Moment, /) -> Tensor:
         """Reduce a layer to what is wanted of it."""
@@ -39,6 +43,8 @@ class Probe(Protocol):
 class LastRowMass:
     """Mass of the last token's attention on each span, ``[B, H, S]``, in [0, 1]."""
 
+    last_row_only: ClassVar[bool] = True
+
     def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H S"]:
         """Reduce a layer."""
         return view.mass(moment.row, moment.members)[:, :, 0]
@@ -47,6 +53,8 @@ class LastRowMass:
 @dataclass(frozen=True, slots=True)
 class LastRow:
     """The last token's attention on every key, ``[B, H, T]``."""
+
+    last_row_only: ClassVar[bool] = True
 
     def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H T"]:
         """Reduce a layer."""

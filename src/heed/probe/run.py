@@ -4,14 +4,15 @@ The pass ends after the deepest wanted layer. What a reading is for is not known
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from heed.attention.terms import Terms
 from heed.errors import InputError, TooLongError, UnsupportedModelError
 from heed.interface.call import Call
 from heed.interface.session import lock_of
@@ -39,6 +40,8 @@ class Reading:
     seconds: float
     reused_tokens: int = 0
     """Tokens at the start of each prompt that came from the prefix cache."""
+    finite: Bool[np.ndarray, " B"] | None = None
+    """Whether no query, key or reading of a prompt was NaN or infinite: a kernel may turn such rows into zeros."""
     generated: Int[np.ndarray, "B N"] | None = None
     """Generated ids, where generation was asked for."""
 
@@ -89,20 +92,24 @@ def read(
         If the device has no memory left.
     """
     started = perf_counter()
-    check_length(model, prompts, new_tokens)
+    check_length(model, [*prompts, *(targets or [])], new_tokens)
     known = layers_of(model)
     wanted = tuple(layers) if layers is not None else usual(known.keys)
+    _refuse_unknown(wanted, known.keys)
     batch = Batch.of(prompts, pad_id=pad_id(model), padding=padding, device=model.device)
     target = None if targets is None else Batch.of(targets, pad_id=pad_id(model), device=model.device)
     if new_tokens:
         _refuse_generation(batch, wanted)
     if spans is not None and model.anatomy.encoder_decoder:
         _refuse_decoder_spans(wanted)
+    if prefix is not None:
+        _refuse_whole_rows(probes)
     listener = _Listener(
         {known.modules[key]: key for key in wanted},
         probes,
-        batch.members(spans or [[]] * len(prompts), extra=new_tokens),
+        batch.members(spans if spans is not None else [[]] * len(prompts), extra=new_tokens),
         {"encoder": batch.last_rows(), "decoder": _decoder_rows(model, batch, target)},
+        {"encoder": _real_rows(batch), "decoder": _real_decoder_rows(model, batch, target)},
     )
     last = known.last_of(wanted)
     with lock_of(model.hf):
@@ -121,7 +128,8 @@ def read(
         generated = run_pass(model, passage, listener.hear, next_pass=listener.next_pass)
     listener.check()
     ids = generated.cpu().numpy() if generated is not None and new_tokens else None
-    return Reading(wanted, tuple(listener.steps), perf_counter() - started, reused, ids)
+    finite = listener.finite.cpu().numpy()
+    return Reading(wanted, tuple(listener.steps), perf_counter() - started, reused, finite, ids)
 
 
 def check_length(model: Model, prompts: Sequence[Encoded], new_tokens: int = 0) -> None:
@@ -148,7 +156,12 @@ class _Listener:
     probes: Mapping[str, Probe]
     members: Tensor
     rows: Mapping[Stack, Tensor]
+    real: Mapping[Stack, Tensor | None]
     steps: list[dict[str, dict[LayerKey, np.ndarray]]] = field(default_factory=list)
+    finite: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.finite = torch.ones(len(self.members), dtype=torch.bool, device=self.members.device)
 
     def next_pass(self) -> None:
         self.steps.append({name: {} for name in self.probes})
@@ -157,15 +170,27 @@ class _Listener:
         key, step = self.keys[call.module], self.steps[-1]
         if any(key in values for values in step.values()):
             raise UnsupportedModelError(f"expected one attention call a layer and pass, found two for {key}")
-        view, moment = LayerView(key, call.q, call.k, call.terms, call.lse), self._moment(key)
+        view, moment = LayerView(key, call.q, call.k, self._terms(key, call), call.lse), self._moment(key)
+        for tensor in (call.q, call.k):
+            self.finite &= tensor.sum((1, 2, 3), dtype=torch.float32).isfinite()
         for name, probe in self.probes.items():
-            step[name][key] = probe(view, moment).float().cpu().numpy()
+            value = probe(view, moment).float()
+            self.finite &= value.flatten(1).sum(1).isfinite()
+            step[name][key] = value.cpu().numpy()
 
     def check(self) -> None:
         for values in (values for step in self.steps for values in step.values()):
             missing = [str(key) for key in self.keys.values() if key not in values]
             if missing:
                 raise UnsupportedModelError(f"expected a call of each wanted layer, found none of {missing[:4]}")
+
+    def _terms(self, key: LayerKey, call: Call) -> Terms:
+        """The call's terms with padded rows emptied; a generated token is never padding."""
+        real = self.real[key.stack]
+        if real is None or len(self.steps) > 1:
+            return call.terms
+        held = real[:, real.shape[1] - call.q.shape[2] :]
+        return replace(call.terms, mask=call.terms.mask.only_rows(held))
 
     def _moment(self, key: LayerKey) -> Moment:
         step, row = len(self.steps) - 1, self.rows[key.stack]
@@ -177,6 +202,34 @@ def _decoder_rows(model: Model, batch: Batch, target: Batch | None) -> Int[Tenso
     if not model.anatomy.encoder_decoder:
         return batch.last_rows()
     return torch.zeros_like(batch.last_rows()) if target is None else target.last_rows() + 1
+
+
+def _real_rows(batch: Batch) -> Bool[Tensor, "B T"] | None:
+    return batch.real().bool() if batch.padded else None
+
+
+def _real_decoder_rows(model: Model, batch: Batch, target: Batch | None) -> Bool[Tensor, "B T"] | None:
+    if not model.anatomy.encoder_decoder:
+        return _real_rows(batch)
+    real = None if target is None else _real_rows(target)
+    return None if real is None else torch.nn.functional.pad(real, (1, 0), value=True)
+
+
+def _refuse_unknown(wanted: Sequence[LayerKey], known: Sequence[LayerKey]) -> None:
+    unknown = [str(key) for key in wanted if key not in known]
+    if unknown or not wanted:
+        raise InputError(
+            f"expected layers among {known[0]} … {known[-1]}, found {', '.join(unknown) or 'none'}: name others"
+        )
+
+
+def _refuse_whole_rows(probes: Mapping[str, Probe]) -> None:
+    whole = [name for name, probe in probes.items() if not getattr(probe, "last_row_only", False)]
+    if whole:
+        raise InputError(
+            f"expected probes of the last row with a prefix cache, found {', '.join(whole)}: earlier rows are not "
+            "computed again; read without prefix"
+        )
 
 
 def _refuse_decoder_spans(wanted: Sequence[LayerKey]) -> None:

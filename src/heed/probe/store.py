@@ -24,6 +24,7 @@ VERSION = 1
 
 def save(trace: "Trace", path: Path) -> None:
     """Write a trace, atomically: the whole file is there or none. Of the prompt its text is kept, not its parts."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {"ids": torch.from_numpy(trace.ids)}
@@ -44,7 +45,7 @@ def save(trace: "Trace", path: Path) -> None:
     try:
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial, _metadata(header))
         partial.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(f"expected a place to write {path}, found: {error}") from error
     finally:
         partial.unlink(missing_ok=True)

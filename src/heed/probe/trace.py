@@ -18,6 +18,7 @@ from torch import Tensor
 from heed.attention.dot.fused import row_lse
 from heed.attention.mask import Mask
 from heed.attention.terms import Terms
+from heed.errors import UnsupportedModelError
 from heed.interface.call import Call
 from heed.model import Model
 from heed.probe import store
@@ -36,8 +37,9 @@ from heed.text.span import TokenSpan
 class Trace:
     """One prompt's attention, layer by layer, without any map.
 
-    ``ids`` are the tokens ``[T]`` the rows and columns count; in encoder-decoder models those of the encoder, while
-    ``decoder_ids`` are the decoder's. ``fingerprint`` names the weights it was taken from.
+    ``ids`` are the tokens ``[T]`` the rows and columns count, of a generation all but the last; in encoder-decoder
+    models those of the encoder, while ``decoder_ids`` are the decoder's. ``fingerprint`` names the weights it was taken
+    from.
     """
 
     views: Mapping[LayerKey, LayerView]
@@ -186,6 +188,8 @@ def trace(
     decoder_ids = run_pass(model, passage, keep)
     views = {key: parts[key].view(key) for key in wanted}
     ids, later = prompt.ids, None if decoder_ids is None else decoder_ids[0].cpu().numpy()
+    if new_tokens and later is not None:
+        later = later[:-1]  # the last token was generated, but never read
     if new_tokens and not model.anatomy.encoder_decoder:
         assert later is not None
         ids, later = np.concatenate([ids, later]), None
@@ -209,6 +213,10 @@ def _cut(terms: Terms, n_keys: int) -> Terms:
 
 def _joined(masks: list[Mask], n_keys: int) -> Mask:
     """The masks of consecutive passes as one, in absolute positions."""
+    if any(mask.dense is not None for mask in masks):
+        raise UnsupportedModelError(
+            "expected masks whose rows see one stretch of keys, found holes: trace this prompt without generating"
+        )
     start = torch.cat([mask.start + mask.kv_offset for mask in masks], 1)
     end = torch.cat([mask.end + mask.kv_offset for mask in masks], 1)
     return Mask(start, end.clamp_max(n_keys), n_keys)

@@ -112,7 +112,9 @@ class LayerView:
     def tile(self, rows: slice, keys: slice) -> Float[Tensor, "B H q t"]:
         """A rectangle of the map, rows ``[start, stop)`` by keys ``[start, stop)``, whatever the prompt's length."""
         local = self._local(rows)
-        start, stop, _ = keys.indices(self.first_key + self.n_keys)
+        start, stop, step = keys.indices(self.first_key + self.n_keys)
+        if step != 1:
+            raise IndexError(f"expected neighbouring keys, found a step of {step}")
         if start < self.first_key:
             raise IndexError(f"expected keys from {self.first_key} on, found {start}: earlier keys were dropped")
         return self._weights(local, slice(start - self.first_key, stop - self.first_key))
@@ -158,5 +160,5 @@ class LayerView:
 
     def _blocks(self, rows: Int[Tensor, "b q"]) -> Iterator[Float[Tensor, "B H q T"]]:
         step = max(1, _BLOCK_ELEMENTS // (self.q.shape[0] * self.q.shape[1] * self.n_keys))
-        for first in range(0, rows.shape[1], step):
+        for first in range(0, max(1, rows.shape[1]), step):
             yield self._weights(rows[:, first : first + step], slice(0, self.n_keys))

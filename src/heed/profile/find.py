@@ -14,7 +14,7 @@ def find_profile(model: ModelIdentity, *, task: str, folder: Path | None = None)
     """The profile to use for a task.
 
     In this order: ``folder`` if given; fitted on this machine for these weights; shipped for these weights; heads
-    published for a model of this name.
+    published for a model of this name (or a folder so named).
 
     Raises
     ------
@@ -31,7 +31,7 @@ def find_profile(model: ModelIdentity, *, task: str, folder: Path | None = None)
         if model.fingerprint in profile.fingerprints:
             return profile
     for profile in shipped:
-        if not profile.fingerprints and profile.model.lower() == model.name.lower():
+        if not profile.fingerprints and profile.is_named_like(model):
             return profile
     raise ProfileError(
         f"expected a {task} profile for {model.name} ({model.fingerprint}), found none fitted or shipped: "

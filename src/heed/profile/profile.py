@@ -6,6 +6,7 @@ It is fitted for one model and refused for another. It knows no task's threshold
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,20 +69,8 @@ class Profile:
     quality: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fits = len(self.heads) == len(self.weights) > 0 and self.heads.shape == (len(self.weights), 2)
-        known = self.aggregation in AGGREGATIONS and self.baseline in get_args(Baseline)
-        if not fits or not known:
-            raise ProfileError(
-                f"expected at least one head with a weight, one of {', '.join(AGGREGATIONS)} and one of "
-                f"{', '.join(get_args(Baseline))}, found {len(self.heads)} heads, {len(self.weights)} weights, "
-                f"{self.aggregation!r} and {self.baseline!r}"
-            )
-        inside = (self.heads >= 0).all() and (self.heads < [self.n_layers, self.n_heads]).all()
-        if not inside or not np.isclose(np.abs(self.weights).sum(), 1.0, atol=1e-4):
-            raise ProfileError(
-                f"expected heads within {self.n_layers} layers x {self.n_heads} heads and weights that sum to 1, "
-                f"found a largest of {self.heads.max(0).tolist()} and {np.abs(self.weights).sum():.3f}"
-            )
+        self._check_choices()
+        self._check_heads()
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -130,6 +119,16 @@ class Profile:
                 f"expected the weights of {self.model} ({', '.join(self.fingerprints)}), found {model.name} "
                 f"({model.fingerprint}): fit a profile with `heed guard fit --model {model.name}`"
             )
+        if not self.fingerprints and not self.is_named_like(model):
+            raise ProfileError(
+                f"expected {self.model} (the profile names no weights, so the name must fit), found {model.name}: "
+                f"fit a profile with `heed guard fit --model {model.name}`"
+            )
+
+    def is_named_like(self, model: ModelIdentity) -> bool:
+        """Whether the model bears the name of the one it was made for: in full or its last part, in any case."""
+        wanted, found = self.model.lower(), model.name.lower().rstrip("/\\")
+        return bool(found) and (found == wanted or _last_part(found) == _last_part(wanted))
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically."""
@@ -163,6 +162,8 @@ class Profile:
         value = read_json(path, version=VERSION, kind="profile")
         try:
             rows = np.array(value["heads"], dtype=np.float64)
+            if rows.ndim != 2 or rows.shape[1] != 3 or not (np.isfinite(rows).all() and (rows[:, :2] % 1 == 0).all()):
+                raise ValueError("heads that are not rows of layer, head and weight")
             rest = {name: value[name] for name in value if name not in ("version", "heads", "fingerprints")}
             prints = tuple(value["fingerprints"])
             return cls(heads=rows[:, :2].astype(np.int64), weights=rows[:, 2], fingerprints=prints, **rest)
@@ -170,6 +171,40 @@ class Profile:
             raise ProfileError(
                 f"expected a profile as heed writes it, found {error!r} in {path}: fit it again"
             ) from error
+        except ProfileError as error:
+            raise ProfileError(f"{error} (in {path})") from error
+
+    def _check_choices(self) -> None:
+        choices: tuple[tuple[str, tuple[str, ...]], ...] = (
+            (self.aggregation, tuple(AGGREGATIONS)),
+            (self.baseline, get_args(Baseline)),
+            (self.provenance, get_args(Provenance)),
+        )
+        for found, known in choices:
+            if found not in known:
+                raise ProfileError(f"expected one of {', '.join(known)}, found {found!r}: fit the profile again")
+        if not all(type(size) is int and size > 0 for size in (self.n_layers, self.n_heads)):
+            raise ProfileError(
+                f"expected numbers of layers and heads, found {self.n_layers!r} and {self.n_heads!r}: "
+                "fit the profile again"
+            )
+
+    def _check_heads(self) -> None:
+        shapes = self.heads.shape, self.weights.shape
+        if not len(self.weights) or shapes != ((len(self.weights), 2), (len(self.weights),)):
+            raise ProfileError(
+                f"expected at least one head (layer and head) with a weight each, found the shapes {shapes[0]} and "
+                f"{shapes[1]}: fit the profile again"
+            )
+        if not np.issubdtype(self.heads.dtype, np.integer) or len(np.unique(self.heads, axis=0)) < len(self.heads):
+            raise ProfileError("expected heads as whole numbers, each once, found others: fit the profile again")
+        inside = (self.heads >= 0).all() and (self.heads < [self.n_layers, self.n_heads]).all()
+        total = np.abs(self.weights).sum()
+        if not inside or not np.isclose(total, 1.0, atol=1e-4):
+            raise ProfileError(
+                f"expected heads within {self.n_layers} layers x {self.n_heads} heads and weights that sum to 1, "
+                f"found a largest of {self.heads.max(0).tolist()} and {total:.3f}: fit the profile again"
+            )
 
 
 def risk(
@@ -211,6 +246,10 @@ def read_json(path: Path, *, version: int, kind: str) -> dict[str, Any]:
         found = value.get("version") if isinstance(value, dict) else type(value).__name__
         raise ProfileError(f"expected {kind} version {version}, found {found} in {path}: fit it again")
     return value
+
+
+def _last_part(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1]
 
 
 def _digest(value: object) -> str:

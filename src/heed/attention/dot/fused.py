@@ -46,12 +46,15 @@ class LseSource:
 def lse_source() -> LseSource:
     """Check once whether the private CPU operator exists and agrees with plain torch."""
     name = f"_scaled_dot_product_flash_attention_for_cpu of torch {torch.__version__}"
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(1, heads, 7, 8, generator=generator) for heads in (4, 2, 2))
+    generator = torch.Generator("cpu").manual_seed(0)
+    q, k, v = (
+        torch.randn(1, heads, 7, 8, generator=generator, dtype=torch.float32, device="cpu") for heads in (4, 2, 2)
+    )
     terms = Terms(DotScore(0.3), Mask.causal(7, 7))
     logits = terms.logits(q, k, every_row(7), slice(0, 7))
-    wanted = logits.softmax(-1) @ v.repeat_interleave(2, 1)
-    hidden = torch.zeros(1, 1, 7, 7).masked_fill(logits[:, :1] == -torch.inf, -torch.inf)
+    with torch.autocast("cpu", enabled=False):
+        wanted = logits.softmax(-1) @ v.repeat_interleave(2, 1)
+    hidden = torch.zeros_like(logits[:, :1]).masked_fill(logits[:, :1] == -torch.inf, -torch.inf)
     worst = 0.0
     for causal, mask in ((True, None), (False, hidden)):
         try:
