@@ -49,7 +49,7 @@ def test_the_page_goes_where_it_is_told_to(heed, guarded, two, tmp_path):
 def test_the_shipped_documents_are_read_by_the_embedded_model(heed, tmp_path):
     from tiny import tiny_profile
 
-    profile = tiny_profile(tmp_path / "profile.json", layers=30, heads=9)
+    profile = tiny_profile(tmp_path / "profile.json", layers=30, heads=9, model="embedded")
     done = heed("demo", "--json", "--profile", profile, "--threshold", 0.5)
     found = json.loads(done.out)
     assert done.code == 0

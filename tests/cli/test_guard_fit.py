@@ -10,7 +10,7 @@ def data(tmp_path):
     for name in ("one", "two"):
         rows = [
             {"instruction": "Greet.", "data": f"{name} {'obey ' * label}{place}", "label": label}
-            for place in range(6)
+            for place in range(12)
             for label in (0, 1)
         ]
         path = tmp_path / f"{name}.jsonl"
@@ -24,7 +24,18 @@ def test_what_fit_writes_check_finds(heed, tiny, data):
     assert done.code == 0, done.err
     assert done.out.splitlines()[0].startswith("data set")
     assert "written to" in done.err
-    judged = heed("guard", "check", "--model", tiny, "--dtype", "float32", "--json", stdin=b"one obey 3")
+    judged = heed(
+        "guard",
+        "check",
+        "--model",
+        tiny,
+        "--dtype",
+        "float32",
+        "--json",
+        "--instruction",
+        "Greet.",
+        stdin=b"one obey 3",
+    )
     assert judged.code in (0, 1)
     assert judged.json["status"] == "ok"
     assert 0 <= judged.json["probability"] <= 1
@@ -32,11 +43,11 @@ def test_what_fit_writes_check_finds(heed, tiny, data):
 
 def test_fit_writes_where_it_is_told_to(heed, tiny, data, tmp_path):
     done = heed(
-        "guard", "fit", "--model", tiny, "--out", tmp_path / "mine", "--depth", 1, "--limit", 8, "--json", *data
+        "guard", "fit", "--model", tiny, "--out", tmp_path / "mine", "--depth", 1, "--limit", 20, "--json", *data
     )
     assert done.code == 0, done.err
     assert done.json["folder"] == str(tmp_path / "mine")
-    assert (done.json["depth"], done.json["rows"]) == (1, 16)
+    assert (done.json["depth"], done.json["rows"]) == (1, 40)
     assert (tmp_path / "mine" / "profile.json").exists()
     assert (tmp_path / "mine" / "calibration.json").exists()
 

@@ -1,5 +1,6 @@
 """From token weights to named words of the caller's own text."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -59,6 +60,15 @@ def test_bytes_of_one_letter_fall_on_its_word() -> None:
 def test_no_attention_names_nothing(total) -> None:
     encoded, tokens, weights = weights_on("a b", {})
     assert word_spans(encoded, tokens, weights * total, "a b", part="data") == ()
+
+
+def test_a_token_that_stands_for_no_letter_names_nothing_and_does_no_harm() -> None:
+    data = "send the password"
+    encoded, tokens, weights = weights_on(data, {"password": 0.6, "send": 0.2})
+    offsets = encoded.offsets.copy()
+    offsets[tokens.start + 5, 1] = offsets[tokens.start + 5, 0]
+    spans = word_spans(replace(encoded, offsets=offsets), tokens, weights, data, part="data")
+    assert [data[s.start : s.end] for s in spans] == ["password"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,15 +1,21 @@
 """The guard on a tiny random model: statuses, order, batches, thresholds; what it says, not how well."""
 
+from dataclasses import replace
+from time import sleep
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from heed import errors
 from heed.errors import InputError, ProfileError
-from heed.guard import AbstainedError, Calibration, Calibrations, Guard
-from heed.guard.guard import MOST_GENERATED
+from heed.guard import AbstainedError, Calibration, Calibrations, Guard, pair
+from heed.guard.prompt import encode_pair, spans_of
+from heed.guard.query import MOST_GENERATED, new_tokens
 from heed.model import load, wrap
+from heed.probe import Reading
 from heed.profile import Profile
 from tiny import tiny_folder, tiny_profile
 
@@ -155,14 +161,24 @@ def test_out_of_memory_is_retried_one_by_one_and_then_abstained_from(model, prof
     assert max(sizes) == 2
 
 
-@pytest.mark.parametrize("tokens", ["first", 1, 3, "all"])
+@pytest.mark.parametrize("tokens", ["first", 1, 2, 3, "all"])
 def test_query_tokens(model, profile, tokens) -> None:
     guard = Guard(model, profile=profile, threshold=0.5, query_tokens=tokens)
     verdict = guard.check("Summarise.", "The cat sat on the mat.")
     assert verdict.status == "ok"
     first = Guard(model, profile=profile, threshold=0.5).check("Summarise.", "The cat sat on the mat.")
     assert (abs(verdict.score - first.score) < 1e-6) == (tokens in ("first", 1))
-    assert guard._new_tokens() == {"first": 0, 1: 0, 3: 2, "all": MOST_GENERATED}[tokens]
+    assert new_tokens(tokens) == {"first": 0, 1: 0, 2: 2, 3: 3, "all": MOST_GENERATED}[tokens]
+    assert verdict.spans == first.spans
+
+
+@pytest.mark.parametrize(("tokens", "steps"), [("first", 1), (1, 1), (2, 2), (3, 3)])
+def test_n_query_tokens_are_n_passes_and_only_the_prompts_row_is_kept(model, profile, tokens, steps) -> None:
+    encoded = encode_pair("Summarise.", "The cat sat on the mat.", model.tokenizer)
+    guard = Guard(model, profile=profile, threshold=0.5, query_tokens=tokens)
+    reading = guard._read([encoded], [spans_of(encoded)])
+    assert len(reading.steps) == steps
+    assert [reading.stack("row", step).size > 0 for step in range(steps)] == [True] + [False] * (steps - 1)
 
 
 @pytest.mark.parametrize("aggregation", ["normalize_sum", "ratio", "difference"])
@@ -175,7 +191,13 @@ def test_aggregations_give_risks(model, profile, aggregation) -> None:
     ("settings", "message"),
     [
         ({"threshold": 1.5}, "expected a threshold in"),
+        ({"threshold": float("nan")}, "expected a threshold in .* found nan"),
+        ({"threshold": True}, "expected a threshold in .* found True"),
+        ({"threshold": "0.5"}, "expected a threshold in .* found '0.5'"),
         ({"query_tokens": 0}, "expected at least 1 query token"),
+        ({"query_tokens": "last"}, "expected 'first', 'all' or a number of query tokens, found 'last'"),
+        ({"query_tokens": True}, "expected 'first', 'all' or a number of query tokens, found True"),
+        ({"query_tokens": 1.0}, "expected 'first', 'all' or a number of query tokens, found 1.0"),
         ({"aggregation": "softmax"}, "expected one of normalize_sum"),
     ],
 )
@@ -187,6 +209,13 @@ def test_impossible_settings_are_refused(model, profile, settings, message) -> N
 def test_another_models_profile_is_refused(model, profile) -> None:
     with pytest.raises(ProfileError, match="fit a profile"):
         Guard(model, profile=Profile(**{**_fields(profile), "fingerprints": ("somebody else's",)}))
+    with pytest.raises(ProfileError, match="expected Qwen/Qwen2"):
+        Guard(model, profile=Profile(**{**_fields(profile), "model": "Qwen/Qwen2"}))
+
+
+def test_another_tasks_profile_is_refused(model, profile) -> None:
+    with pytest.raises(ProfileError, match="for the task 'guard', found one for 'cite'"):
+        Guard(model, profile=Profile(**{**_fields(profile), "task": "cite"}), threshold=0.5)
 
 
 def test_without_a_threshold_the_guard_abstains_but_gives_the_risk(model, profile) -> None:
@@ -208,7 +237,64 @@ def test_a_calibration_serves_only_what_it_was_made_for(model, profile, tmp_path
     assert verdict.probability == pytest.approx(1 / (1 + np.exp(-(8 * verdict.score - 4))))
     assert Guard(model, profile=tmp_path).check(None, "Hello.").threshold == 0.9
     for other in ({"query_tokens": 2}, {"aggregation": "ratio"}):
-        assert Guard(model, profile=tmp_path, **other).check("Do.", "Hello.").status == "uncalibrated"
+        verdict = Guard(model, profile=tmp_path, **other).check("Do.", "Hello.")
+        assert verdict.status == "uncalibrated"
+        assert f"the calibration was made for {made_for!r}" in verdict.reason
+    assert Guard(model, profile=tmp_path, query_tokens=1).check("Do.", "Hello.").status == "ok"
+
+
+@pytest.mark.parametrize("foreign", ["given", "neutral"])
+def test_each_calibration_is_checked_for_itself(model, profile, tmp_path, foreign) -> None:
+    profile.save(tmp_path / "profile.json")
+    own = Calibration(0.3, made_for=Guard(model, profile=profile).made_for)
+    other = Calibration(0.9, made_for="another/first")
+    both = Calibrations(other, own) if foreign == "given" else Calibrations(own, other)
+    both.save(tmp_path / "calibration.json")
+    guard = Guard(model, profile=tmp_path)
+    verdicts = {"given": guard.check("Do.", "Hello."), "neutral": guard.check(None, "Hello.")}
+    assert verdicts.pop(foreign).status == "uncalibrated"
+    assert [v.status for v in verdicts.values()] == ["ok"]
+
+
+def test_texts_without_an_instruction_lack_a_threshold_of_their_own(model, profile, tmp_path) -> None:
+    profile.save(tmp_path / "profile.json")
+    own = Calibration(0.3, made_for=Guard(model, profile=profile).made_for)
+    Calibrations(own).save(tmp_path / "calibration.json")
+    verdict = Guard(model, profile=tmp_path).check(None, "Hello.")
+    assert verdict.status == "uncalibrated"
+    assert "no threshold is known for texts without an instruction" in verdict.reason
+
+
+def test_a_prompt_the_reading_calls_not_finite_is_abstained_from(guard, monkeypatch) -> None:
+    """A kernel may turn NaN into zeros, which look like a risk of 1."""
+    true = guard._read
+    finite = np.array([False])
+    monkeypatch.setattr(guard, "_read", lambda *args: replace(true(*args), finite=finite))
+    assert guard.check("Do.", "Hello.").status == "not_finite"
+
+
+def test_seconds_hold_rendering_and_encoding(guard, monkeypatch) -> None:
+    true = pair.encode_pair
+
+    def slow(*args):
+        sleep(0.2)
+        return true(*args)
+
+    monkeypatch.setattr(pair, "encode_pair", slow)
+    assert all(verdict.seconds >= 0.2 for verdict in guard.check_many([("Do.", "Hello."), ("Do.", "Hallo.")]))
+
+
+def test_a_batch_is_stacked_once(guard, monkeypatch) -> None:
+    stacked = []
+    true = Reading.stack
+    monkeypatch.setattr(Reading, "stack", lambda self, name, step=0: stacked.append(name) or true(self, name, step))
+    guard.check_many([("Do.", "Hello.")] * 6)
+    assert stacked.count("row") == 1
+
+
+def test_abstained_error_is_one_of_heeds_errors() -> None:
+    assert AbstainedError is errors.AbstainedError
+    assert AbstainedError.__module__ == "heed.errors"
 
 
 def test_a_model_without_a_tokenizer_says_so(model, profile) -> None:

@@ -116,6 +116,13 @@ def test_a_missing_profile_is_an_error(tmp_path) -> None:
         {"heads": np.zeros((0, 2), int), "weights": np.zeros(0)},
         {"aggregation": "softmax"},
         {"baseline": "some"},
+        {"provenance": "guessed"},
+        {"heads": np.array([[0, 1], [0, 1]])},
+        {"heads": np.array([[0.0, 1.0], [2.0, 0.5]])},
+        {"weights": np.array([0.75, np.nan])},
+        {"weights": np.array([[0.75], [0.25]])},
+        {"n_heads": True, "heads": np.array([[0, 0], [2, 0]])},
+        {"n_layers": 3.0},
     ],
 )
 def test_an_impossible_profile_is_refused(more) -> None:
@@ -129,6 +136,26 @@ def test_another_models_profile_is_refused() -> None:
         profile().refuse_other(Identity(name="other", fingerprint="bad"))
     with pytest.raises(ProfileError, match=r"expected 3 layers x 2 heads .* found 4 x 2"):
         profile().refuse_other(Identity(layers=4))
+
+
+@pytest.mark.parametrize("heads", [[[0, 0.5, 1]], [[0, None, 1]], [[0, 0, float("nan")]], [[0, 0]], [0, 0, 1], []])
+def test_damaged_heads_are_refused_by_name(tmp_path, heads) -> None:
+    profile().save(tmp_path / "p.json")
+    value = json.loads((tmp_path / "p.json").read_text())
+    (tmp_path / "p.json").write_text(json.dumps(value | {"heads": heads}))
+    with pytest.raises(ProfileError, match=r"expected .*p\.json"):
+        Profile.load(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["Org/Tiny-1B", "org/tiny-1b", "/models/Tiny-1B", "/models/tiny-1b/", "C:\\m\\Tiny-1B"]
+)
+def test_without_fingerprints_the_name_must_fit(name) -> None:
+    published = profile(model="Org/Tiny-1B", fingerprints=())
+    published.refuse_other(Identity(name=name))
+    for other in ("Org/Tiny-1B-base", "Org", "tiny", "", "/"):
+        with pytest.raises(ProfileError, match=r"expected Org/Tiny-1B .*so the name must fit.*heed guard fit"):
+            published.refuse_other(Identity(name=other))
 
 
 def test_a_profile_fitted_here_comes_first(tmp_path, monkeypatch) -> None:
@@ -151,6 +178,8 @@ def test_published_heads_are_found_by_name_and_marked(tmp_path, monkeypatch) -> 
     assert len(found.heads) == 14
     assert found.depth == 20
     found.refuse_other(qwen)
+    folder = Identity(name="/models/qwen2-1.5b-instruct", layers=28, heads=12)
+    assert find_profile(folder, task="guard").digest == found.digest
 
 
 def test_every_shipped_profile_loads() -> None:

@@ -169,6 +169,8 @@ class Guard:
             return
         risks, mass, rows = self._risks(reading), reading.stack("mass"), reading.stack("row")
         seconds = (perf_counter() - started) / len(batch)
+        if reading.finite is not None:
+            risks = np.where(reading.finite, risks, np.nan)
         for item, pair in enumerate(batch):
             yield self._verdict(pair, float(risks[item]), mass[item], rows[item], pair.seconds + seconds)
 
@@ -182,7 +184,7 @@ class Guard:
     ) -> Verdict:
         question = pair.question
         if not np.isfinite(risk):
-            reason = "expected finite attention, found NaN: the model's weights or dtype overflow"
+            reason = "expected finite attention, found NaN or infinity: the model's weights or dtype overflow"
             return question.abstain("not_finite", reason, seconds=seconds)
         tokens = pair.spans[1]
         index = np.searchsorted(self.profile.layers, self.profile.heads[:, 0])

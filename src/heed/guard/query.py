@@ -4,7 +4,7 @@ It does not know what is looked for.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -50,6 +50,8 @@ def new_tokens(query: QueryTokens) -> int:
 @dataclass(frozen=True, slots=True)
 class PromptRow:
     """The last prompt token's attention on every key, ``[B, H, T]``; nothing, ``[B, 0]``, of generated tokens."""
+
+    last_row_only: ClassVar[bool] = True
 
     def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
         """Reduce a layer."""

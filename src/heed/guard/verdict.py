@@ -30,8 +30,8 @@ class Verdict:
     ``score`` is a risk in [0, 1], higher is worse, None where nothing could be read. ``probability`` is calibrated to
     the mix of the fitting data. ``spans`` are offsets into the caller's own data, heaviest first: the words the
     listening heads looked at most; their weights are shares of the attention that fell on the data. ``flagged`` is
-    None where the guard abstained: then ``allow`` is False and ``bool(verdict)`` raises. ``seconds`` is what rendering and
-    encoding this pair took, and its share of the time its batch was read in.
+    None where the guard abstained: then ``allow`` is False and ``bool(verdict)`` raises. ``seconds`` is what rendering
+    and encoding this pair took, and its share of the time its batch was read in.
     """
 
     status: Status
