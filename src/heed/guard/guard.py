@@ -169,8 +169,7 @@ class Guard:
             return
         risks, mass, rows = self._risks(reading), reading.stack("mass"), reading.stack("row")
         seconds = (perf_counter() - started) / len(batch)
-        if reading.finite is not None:
-            risks = np.where(reading.finite, risks, np.nan)
+        risks = np.where(reading.finite, risks, np.nan)
         for item, pair in enumerate(batch):
             yield self._verdict(pair, float(risks[item]), mass[item], rows[item], pair.seconds + seconds)
 

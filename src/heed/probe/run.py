@@ -38,10 +38,10 @@ class Reading:
     layers: tuple[LayerKey, ...]
     steps: tuple[Mapping[str, Mapping[LayerKey, np.ndarray]], ...]
     seconds: float
+    finite: Bool[np.ndarray, " B"]
+    """Whether no query, key or reading of a prompt was NaN or infinite: a kernel may turn such rows into zeros."""
     reused_tokens: int = 0
     """Tokens at the start of each prompt that came from the prefix cache."""
-    finite: Bool[np.ndarray, " B"] | None = None
-    """Whether no query, key or reading of a prompt was NaN or infinite: a kernel may turn such rows into zeros."""
     generated: Int[np.ndarray, "B N"] | None = None
     """Generated ids, where generation was asked for."""
 
@@ -129,7 +129,7 @@ def read(
     listener.check()
     ids = generated.cpu().numpy() if generated is not None and new_tokens else None
     finite = listener.finite.cpu().numpy()
-    return Reading(wanted, tuple(listener.steps), perf_counter() - started, reused, finite, ids)
+    return Reading(wanted, tuple(listener.steps), perf_counter() - started, finite, reused, ids)
 
 
 def check_length(model: Model, prompts: Sequence[Encoded], new_tokens: int = 0) -> None:
