@@ -186,15 +186,14 @@ class Guard:
             reason = "expected finite attention, found NaN or infinity: the model's weights or dtype overflow"
             return question.abstain("not_finite", reason, seconds=seconds)
         tokens = pair.spans[1]
-        index = np.searchsorted(self.profile.layers, self.profile.heads[:, 0])
-        listening = rows[index, self.profile.heads[:, 1], tokens.start : tokens.end]  # N T
-        weights = np.maximum(self.profile.weights, 0.0) @ listening
+        own, other = mass[..., 0], mass[..., 1]
+        weights = self.profile.contributions(rows[..., tokens.start : tokens.end], own, other)
         verdict = replace(
             question.abstain("uncalibrated", "", seconds=seconds),
             score=risk,
             spans=word_spans(pair.encoded, tokens, weights, question.data, part=DATA),
             tokens=len(pair.encoded),
-            heads=self._grid(mass[..., 0], mass[..., 1]),
+            heads=self._grid(own, other),
         )
         known = None if self.calibrations is None else self.calibrations.of(given=question.given)
         if known is None or known.made_for != self.made_for:

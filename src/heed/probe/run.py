@@ -39,7 +39,7 @@ class Reading:
     steps: tuple[Mapping[str, Mapping[LayerKey, np.ndarray]], ...]
     seconds: float
     finite: Bool[np.ndarray, " B"]
-    """Whether no query, key or reading of a prompt was NaN or infinite: a kernel may turn such rows into zeros."""
+    """Whether no key and no reading of a prompt was NaN or infinite: a kernel may turn such rows into zeros."""
     reused_tokens: int = 0
     """Tokens at the start of each prompt that came from the prefix cache."""
     generated: Int[np.ndarray, "B N"] | None = None
@@ -128,8 +128,8 @@ def read(
         generated = run_pass(model, passage, listener.hear, next_pass=listener.next_pass)
     listener.check()
     ids = generated.cpu().numpy() if generated is not None and new_tokens else None
-    finite = listener.finite.cpu().numpy()
-    return Reading(wanted, tuple(listener.steps), perf_counter() - started, finite, reused, ids)
+    seconds = perf_counter() - started
+    return Reading(wanted, tuple(listener.steps), seconds, listener.finite(), reused, ids)
 
 
 def check_length(model: Model, prompts: Sequence[Encoded], new_tokens: int = 0) -> None:
@@ -158,10 +158,7 @@ class _Listener:
     rows: Mapping[Stack, Tensor]
     real: Mapping[Stack, Tensor | None]
     steps: list[dict[str, dict[LayerKey, np.ndarray]]] = field(default_factory=list)
-    finite: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.finite = torch.ones(len(self.members), dtype=torch.bool, device=self.members.device)
+    sums: list[Tensor] = field(default_factory=list)
 
     def next_pass(self) -> None:
         self.steps.append({name: {} for name in self.probes})
@@ -171,12 +168,15 @@ class _Listener:
         if any(key in values for values in step.values()):
             raise UnsupportedModelError(f"expected one attention call a layer and pass, found two for {key}")
         view, moment = LayerView(key, call.q, call.k, self._terms(key, call), call.lse), self._moment(key)
-        for tensor in (call.q, call.k):
-            self.finite &= tensor.sum((1, 2, 3), dtype=torch.float32).isfinite()
+        self.sums.append(call.k.sum((1, 2, 3), dtype=torch.float32))
         for name, probe in self.probes.items():
             value = probe(view, moment).float()
-            self.finite &= value.flatten(1).sum(1).isfinite()
+            self.sums.append(value.flatten(1).sum(1))
             step[name][key] = value.cpu().numpy()
+
+    def finite(self) -> Bool[np.ndarray, " B"]:
+        """Whether all keys and readings of each prompt were finite: a sum is not if any of its terms is not."""
+        return np.asarray(torch.stack(self.sums).isfinite().all(0).cpu().numpy())
 
     def check(self) -> None:
         for values in (values for step in self.steps for values in step.values()):

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from heed.errors import ProfileError
-from heed.reduce.contrast import AGGREGATIONS, Aggregation, against_mean
+from heed.reduce.contrast import AGGREGATIONS, EPSILON, Aggregation, against_mean
 
 VERSION = 1
 
@@ -98,6 +98,21 @@ class Profile:
         weights = np.zeros(shares.shape[1:])
         weights[rows, self.heads[:, 1]] = self.weights
         return risk(weights, shares, baseline=self.baseline)
+
+    def contributions(
+        self, rows: Float[np.ndarray, "L H T"], own: Float[np.ndarray, "L H"], other: Float[np.ndarray, "L H"]
+    ) -> Float[np.ndarray, " T"]:
+        """What each token of the other part adds to the risk; only positive contributions are kept.
+
+        ``rows`` is the attention on these tokens, in the profile's `layers`. With ``normalize_sum`` a head's share is 1
+        minus the sum over tokens of ``row[t] / (own + other)``, so that the risk is a sum over tokens, exactly; other
+        aggregations are attributed in the same way.
+        """
+        parts = rows / (own + other + EPSILON)[..., None]
+        if self.baseline == "all_heads":
+            parts = parts - parts.mean((0, 1))
+        index = np.searchsorted(np.array(self.layers), self.heads[:, 0])
+        return np.maximum(self.weights @ parts[index, self.heads[:, 1]], 0.0)
 
     def refuse_other(self, model: ModelIdentity) -> None:
         """Refuse a model it was not made for.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 Aggregation = Literal["normalize_sum", "ratio", "difference"]
 
-_EPSILON = 1e-8
+EPSILON = 1e-8
 
 
 def normalize_sum(own: Any, other: Any) -> Any:
@@ -20,12 +20,12 @@ def normalize_sum(own: Any, other: Any) -> Any:
 
     The paper (Hung et al. 2024, arXiv 2411.00348, eq. 3) leaves the denominator out.
     """
-    return own / (own + other + _EPSILON)
+    return own / (own + other + EPSILON)
 
 
 def ratio(own: Any, other: Any) -> Any:
     """``own / other``, clipped to [0, 1]: 1 where the own part holds at least as much as the other."""
-    return (own / (other + _EPSILON)).clip(0.0, 1.0)
+    return (own / (other + EPSILON)).clip(0.0, 1.0)
 
 
 def difference(own: Any, other: Any) -> Any:
