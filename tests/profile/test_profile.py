@@ -55,6 +55,23 @@ def test_baseline_of_all_heads_drops_what_moves_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("baseline", ["none", "all_heads"])
+def test_contributions_add_up_to_the_risk(baseline) -> None:
+    """With normalize_sum and weights of one sign the risk without a token is lower by what the token adds."""
+    rng = np.random.default_rng(2)
+    held = profile(baseline=baseline, weights=np.array([0.5, 0.5]))
+    layers = len(held.layers)
+    rows = rng.random((layers, 2, 7)) / 10
+    own, other = rng.random((layers, 2)), rows.sum(-1)
+    added = held.contributions(rows, own, other)
+    assert (added >= 0).all()
+    if baseline == "none":
+        np.testing.assert_allclose(added.sum(), held.score(own[None], other[None])[0], atol=1e-6)
+    spike = rows.copy()
+    spike[-1, 0, 3] += 0.5  # head (2, 0) looks at token 3
+    assert held.contributions(spike, own, spike.sum(-1)).argmax() == 3
+
+
+@pytest.mark.parametrize("baseline", ["none", "all_heads"])
 def test_risk_stays_in_range(baseline) -> None:
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(3, 2))

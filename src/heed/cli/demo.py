@@ -61,7 +61,7 @@ def demo(
         print_json({"examples": rows, **counts, "page": str(page)})
     else:
         rows_of_text = [_row(*row) for row in zip(shipped, verdicts, rights, strict=True)]
-        print_table([("", "example", "expected", "verdict", "risk", "seconds", "looked at most"), *rows_of_text])
+        print_table([("", "example", "expected", "verdict", "risk", "seconds", "raised by"), *rows_of_text])
         print(f"\n{shipped[shown].id}:\n")
         print_picture(picture)
         print(f"\npage: {page}")

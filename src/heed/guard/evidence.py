@@ -1,4 +1,4 @@
-"""Which words of the data the listening heads looked at: token weights in, weighted spans of the data out."""
+"""Which words of the data raised the risk: token weights in, weighted spans of the data out."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from heed.text.split import words
 
 MOST_SPANS = 8
 ENOUGH = 0.5
-"""Words are named until they hold this share of the attention on the data, or `MOST_SPANS` are."""
+"""Words are named until they hold this share of what raised the risk, or `MOST_SPANS` are."""
 SLIGHT = 0.005
 """A word with less than this share is not named."""
 
@@ -21,8 +21,8 @@ def word_spans(
 ) -> tuple[WeightedSpan, ...]:
     """The heaviest words of the data, heaviest first, neighbours joined.
 
-    ``weights`` is the attention on each of ``tokens``; a span's weight is its share of their sum. Attention on
-    punctuation and white space counts in the sum but is never named.
+    ``weights`` is what each of ``tokens`` adds to the risk; a span's weight is its share of their sum. Punctuation and
+    white space count in the sum but are never named.
     """
     total = float(weights.sum())
     if not total > 0:

@@ -223,7 +223,7 @@ def _decided(verdict: Verdict, risk: float, calibration: Calibration) -> Verdict
     flagged = risk >= calibration.threshold
     side = "at or above" if flagged else "below"
     named = ", ".join(repr(word) for word in verdict.words[:3])
-    looked = f"; looked at most: {named}" if named else ""
+    looked = f"; raised most by: {named}" if named else ""
     return replace(
         verdict,
         status="ok",

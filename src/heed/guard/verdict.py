@@ -28,8 +28,8 @@ class Verdict:
     """The guard's answer for one pair of instruction and data.
 
     ``score`` is a risk in [0, 1], higher is worse, None where nothing could be read. ``probability`` is calibrated to
-    the mix of the fitting data. ``spans`` are offsets into the caller's own data, heaviest first: the words the
-    listening heads looked at most; their weights are shares of the attention that fell on the data. ``flagged`` is
+    the mix of the fitting data. ``spans`` are offsets into the caller's own data, heaviest first: the words that
+    raised the risk most; their weights are shares of what raised it. ``flagged`` is
     None where the guard abstained: then ``allow`` is False and ``bool(verdict)`` raises. ``seconds`` is what rendering
     and encoding this pair took, and its share of the time its batch was read in.
     """
@@ -81,7 +81,7 @@ class Verdict:
         """The verdict as a picture."""
         tone: Tone = "unsure" if self.flagged is None else "bad" if self.flagged else "good"
         headline = {"unsure": "Abstained", "bad": "Injection suspected", "good": "No injection found"}[tone]
-        data = Passage("data (untrusted)", Evidence(self.data, self.spans), "share of the attention on the data")
+        data = Passage("data (untrusted)", Evidence(self.data, self.spans), "share of what raised the risk")
         return Scene(
             title="heed guard",
             headline=headline,
