@@ -23,8 +23,8 @@ _TEXT = (
 _WORDS = tuple(_TEXT.split())
 
 
-def embedded(dtype: str | None = None) -> heed.Model:
-    """The embedded model; ``dtype`` None: as heed loads it."""
+def embedded(dtype: str = "auto") -> heed.Model:
+    """The embedded model, by default in the dtype heed chooses."""
     try:
         return heed.load(dtype=dtype)
     except ModelNotFoundError as error:

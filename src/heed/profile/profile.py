@@ -112,7 +112,7 @@ class Profile:
         if self.baseline == "all_heads":
             parts = parts - parts.mean((0, 1))
         index = np.searchsorted(np.array(self.layers), self.heads[:, 0])
-        return np.maximum(self.weights @ parts[index, self.heads[:, 1]], 0.0)
+        return np.asarray(np.maximum(self.weights @ parts[index, self.heads[:, 1]], 0.0))
 
     def refuse_other(self, model: ModelIdentity) -> None:
         """Refuse a model it was not made for.
