@@ -39,6 +39,6 @@ def measure(limit: int) -> list[Claim]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit", type=int, default=pick(15, 2), help="rows of each set; 0: all")
+    parser.add_argument("--limit", type=int, default=pick(40, 2), help="rows of each set; 0: all")
     limit = parser.parse_args().limit
     main(__file__, lambda: measure(limit))
