@@ -4,25 +4,22 @@ The pass ends after the deepest wanted layer. What a reading is for is not known
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
 
-from heed.attention.terms import Terms
-from heed.errors import InputError, TooLongError, UnsupportedModelError
-from heed.interface.call import Call
+from heed.errors import InputError, TooLongError
 from heed.interface.session import lock_of
 from heed.model import Model
 from heed.probe.batch import Batch, Padding
 from heed.probe.forward import Passage, pad_id, run_pass
 from heed.probe.layers import layers_of
+from heed.probe.listener import Listener
 from heed.probe.prefix import PrefixCache
-from heed.probe.probes import Moment, Probe
-from heed.probe.view import LayerKey, LayerView, Stack, usual
+from heed.probe.probes import Probe
+from heed.probe.view import LayerKey, usual
 from heed.text.encode import Encoded
 from heed.text.span import TokenSpan
 
@@ -76,7 +73,7 @@ def read(
     padding
         The side on which shorter prompts are padded.
     prefix
-        Keeps the common beginning of prompts between reads.
+        Keeps the common beginning of prompts between reads (with right padding, and not while generating).
     new_tokens
         Generate greedily up to this many tokens and probe each pass.
     targets
@@ -95,41 +92,35 @@ def read(
     check_length(model, [*prompts, *(targets or [])], new_tokens)
     known = layers_of(model)
     wanted = tuple(layers) if layers is not None else usual(known.keys)
-    _refuse_unknown(wanted, known.keys)
     batch = Batch.of(prompts, pad_id=pad_id(model), padding=padding, device=model.device)
     target = None if targets is None else Batch.of(targets, pad_id=pad_id(model), device=model.device)
-    if new_tokens:
-        _refuse_generation(batch, wanted)
-    if spans is not None and model.anatomy.encoder_decoder:
-        _refuse_decoder_spans(wanted)
-    if prefix is not None:
-        _refuse_whole_rows(probes)
-    listener = _Listener(
-        {known.modules[key]: key for key in wanted},
-        probes,
-        batch.members(spans if spans is not None else [[]] * len(prompts), extra=new_tokens),
-        {"encoder": batch.last_rows(), "decoder": _decoder_rows(model, batch, target)},
-        {"encoder": _real_rows(batch), "decoder": _real_decoder_rows(model, batch, target)},
-    )
+    _refuse_layers(model, wanted, known.keys, spans=spans is not None, generating=new_tokens > 0)
+    _refuse_batch(batch, probes, prefix=prefix is not None, generating=new_tokens > 0)
+    members = batch.members(spans if spans is not None else [[]] * len(prompts), extra=new_tokens)
+    listener = Listener.of(model, wanted, probes, members=members, batch=batch, target=target)
+    passage = Passage(batch, frozenset(listener.keys), target=target, new_tokens=new_tokens)
+    reused, ids = _pass(model, listener, passage, prefix)
+    listener.check()
+    seconds = perf_counter() - started
+    return Reading(wanted, tuple(listener.steps), seconds, listener.finite(), reused, ids)
+
+
+def _pass(
+    model: Model, listener: Listener, passage: Passage, prefix: PrefixCache | None
+) -> tuple[int, Int[np.ndarray, "B N"] | None]:
+    """Run it; how many tokens came from the prefix cache, and what was generated."""
+    if passage.new_tokens:
+        ids = run_pass(model, passage, listener.hear, next_pass=listener.next_pass)
+        return 0, None if ids is None else ids.cpu().numpy()
+    known, wanted = layers_of(model), tuple(listener.keys.values())
     last = known.last_of(wanted)
     with lock_of(model.hf):
         reused, cache = 0, None
-        if prefix is not None and padding == "right" and not new_tokens:
-            reused, cache = prefix.start(model, [prompt.ids for prompt in prompts], last=last)
-        passage = Passage(
-            batch,
-            frozenset(listener.keys),
-            last=None if new_tokens else known.modules[last],
-            reused=reused,
-            cache=cache,
-            target=target,
-            new_tokens=new_tokens,
-        )
-        generated = run_pass(model, passage, listener.hear, next_pass=listener.next_pass)
-    listener.check()
-    ids = generated.cpu().numpy() if generated is not None and new_tokens else None
-    seconds = perf_counter() - started
-    return Reading(wanted, tuple(listener.steps), seconds, listener.finite(), reused, ids)
+        if prefix is not None and passage.batch.padding == "right":
+            reused, cache = prefix.start(model, [prompt.ids for prompt in passage.batch.prompts], last=last)
+        whole = replace(passage, last=known.modules[last], reused=reused, cache=cache)
+        run_pass(model, whole, listener.hear, next_pass=listener.next_pass)
+    return reused, None
 
 
 def check_length(model: Model, prompts: Sequence[Encoded], new_tokens: int = 0) -> None:
@@ -148,99 +139,29 @@ def check_length(model: Model, prompts: Sequence[Encoded], new_tokens: int = 0) 
         )
 
 
-@dataclass(slots=True, eq=False)
-class _Listener:
-    """Collects what the probes say, pass by pass, and checks that no wanted layer is heard twice or missing."""
-
-    keys: Mapping[nn.Module, LayerKey]
-    probes: Mapping[str, Probe]
-    members: Tensor
-    rows: Mapping[Stack, Tensor]
-    real: Mapping[Stack, Tensor | None]
-    steps: list[dict[str, dict[LayerKey, np.ndarray]]] = field(default_factory=list)
-    sums: list[Tensor] = field(default_factory=list)
-
-    def next_pass(self) -> None:
-        self.steps.append({name: {} for name in self.probes})
-
-    def hear(self, call: Call) -> None:
-        key, step = self.keys[call.module], self.steps[-1]
-        if any(key in values for values in step.values()):
-            raise UnsupportedModelError(f"expected one attention call a layer and pass, found two for {key}")
-        view, moment = LayerView(key, call.q, call.k, self._terms(key, call), call.lse), self._moment(key)
-        self.sums.append(call.k.sum((1, 2, 3), dtype=torch.float32))
-        for name, probe in self.probes.items():
-            value = probe(view, moment).float()
-            self.sums.append(value.flatten(1).sum(1))
-            step[name][key] = value.cpu().numpy()
-
-    def finite(self) -> Bool[np.ndarray, " B"]:
-        """Whether all keys and readings of each prompt were finite: a sum is not if any of its terms is not."""
-        return np.asarray(torch.stack(self.sums).isfinite().all(0).cpu().numpy())
-
-    def check(self) -> None:
-        for values in (values for step in self.steps for values in step.values()):
-            missing = [str(key) for key in self.keys.values() if key not in values]
-            if missing:
-                raise UnsupportedModelError(f"expected a call of each wanted layer, found none of {missing[:4]}")
-
-    def _terms(self, key: LayerKey, call: Call) -> Terms:
-        """The call's terms with padded rows emptied; a generated token is never padding."""
-        real = self.real[key.stack]
-        if real is None or len(self.steps) > 1:
-            return call.terms
-        held = real[:, real.shape[1] - call.q.shape[2] :]
-        return replace(call.terms, mask=call.terms.mask.only_rows(held))
-
-    def _moment(self, key: LayerKey) -> Moment:
-        step, row = len(self.steps) - 1, self.rows[key.stack]
-        return Moment(torch.full_like(row, -1) if step else row, self.members, step)
-
-
-def _decoder_rows(model: Model, batch: Batch, target: Batch | None) -> Int[Tensor, "B 1"]:
-    """The decoder's last row of each prompt; in an encoder-decoder its start token comes first."""
-    if not model.anatomy.encoder_decoder:
-        return batch.last_rows()
-    return torch.zeros_like(batch.last_rows()) if target is None else target.last_rows() + 1
-
-
-def _real_rows(batch: Batch) -> Bool[Tensor, "B T"] | None:
-    return batch.real().bool() if batch.padded else None
-
-
-def _real_decoder_rows(model: Model, batch: Batch, target: Batch | None) -> Bool[Tensor, "B T"] | None:
-    if not model.anatomy.encoder_decoder:
-        return _real_rows(batch)
-    real = None if target is None else _real_rows(target)
-    return None if real is None else torch.nn.functional.pad(real, (1, 0), value=True)
-
-
-def _refuse_unknown(wanted: Sequence[LayerKey], known: Sequence[LayerKey]) -> None:
+def _refuse_layers(
+    model: Model, wanted: Sequence[LayerKey], known: Sequence[LayerKey], *, spans: bool, generating: bool
+) -> None:
     unknown = [str(key) for key in wanted if key not in known]
     if unknown or not wanted:
         raise InputError(
             f"expected layers among {known[0]} … {known[-1]}, found {', '.join(unknown) or 'none'}: name others"
         )
-
-
-def _refuse_whole_rows(probes: Mapping[str, Probe]) -> None:
-    whole = [name for name, probe in probes.items() if not getattr(probe, "last_row_only", False)]
-    if whole:
-        raise InputError(
-            f"expected probes of the last row with a prefix cache, found {', '.join(whole)}: earlier rows are not "
-            "computed again; read without prefix"
-        )
-
-
-def _refuse_decoder_spans(wanted: Sequence[LayerKey]) -> None:
-    if any((key.stack, key.kind) == ("decoder", "self") for key in wanted):
+    if generating and any(key.stack == "encoder" for key in wanted):
+        raise InputError("expected decoder layers while generating, found encoder layers: read them without new_tokens")
+    own = any((key.stack, key.kind) == ("decoder", "self") for key in wanted)
+    if spans and own and model.anatomy.encoder_decoder:
         raise InputError(
             "expected encoder or cross-attention layers, found decoder layers: spans lie in the encoder's text"
         )
 
 
-def _refuse_generation(batch: Batch, wanted: Sequence[LayerKey]) -> None:
-    if batch.padded and batch.padding == "right":
+def _refuse_batch(batch: Batch, probes: Mapping[str, Probe], *, prefix: bool, generating: bool) -> None:
+    if generating and batch.padded and batch.padding == "right":
         raise InputError("expected left padding to generate from prompts of several lengths, found right padding")
-    if any(key.stack == "encoder" for key in wanted):
-        raise InputError("expected decoder layers while generating, found encoder layers: read them without new_tokens")
+    whole = [name for name, probe in probes.items() if not getattr(probe, "last_row_only", False)]
+    if prefix and whole:
+        raise InputError(
+            f"expected probes of the last row with a prefix cache, found {', '.join(whole)}: earlier rows are not "
+            "computed again; read without prefix"
+        )
