@@ -44,11 +44,12 @@ def area(labels: np.ndarray, scores: np.ndarray) -> str:
     return f"{auroc(labels, scores):.3f} {spread(interval)}"
 
 
-def line(name: str, rows: Sequence[Row], verdicts: Sequence[Verdict], of: int, threshold: float) -> str:
+def line(name: str, rows: Sequence[Row], verdicts: Sequence[Verdict], of: int) -> str:
     """One set as a row of the table."""
     labels = np.array([row.label for row in rows])
     scores = scores_of(verdicts)
-    flagged = np.where(np.isnan(scores), labels == 0, scores >= threshold)
+    decided = decisions_of(verdicts)
+    flagged = np.where(np.isnan(decided), labels == 0, decided == 1.0)
     lengths = np.array([float(len(row.data)) for row in rows])
     both = len(set(labels.tolist())) == 2
     cells = [

@@ -55,6 +55,13 @@ def broken(name: str, reason: str) -> dict[str, Any]:
     return {"benchmark": name, "broken": reason, "claims": []}
 
 
+def kept(path: Path, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The new records, and those of an earlier run of the benchmarks that were not run now, each with its commit."""
+    earlier = json.loads(path.read_text(encoding="utf-8"))["benchmarks"] if path.exists() else []
+    known = {record["benchmark"]: record for record in [*earlier, *records]}
+    return [known[name] for name in NAMES if name in known]
+
+
 def markdown(records: Sequence[dict[str, Any]], where: dict[str, str]) -> str:
     """The page: machine, table of claims, details."""
     lines = [
@@ -72,7 +79,7 @@ def markdown(records: Sequence[dict[str, Any]], where: dict[str, str]) -> str:
             lines.append(f"| {record['benchmark']} | | | | broken: {record['broken']} |")
     lines += ["", "## Details"]
     for record in records:
-        lines += ["", f"### {record['benchmark']} ({record.get('seconds', '?')} s)"]
+        lines += ["", f"### {record['benchmark']} ({record.get('seconds', '?')} s, commit {record.get('commit', '?')})"]
         for claim in _claims(record):
             lines += ["", f"**{claim.name}**", "", *_details(claim)]
     return "\n".join(lines) + "\n"
@@ -116,8 +123,9 @@ def main() -> None:
             print(claim.line, flush=True)
         if "broken" in record:
             print(f"{name}: broken, {record['broken']}", flush=True)
-        records.append(record)
+        records.append(record | {"commit": where["commit"]})
     if options.out is not None:
+        records = kept(options.out / "results.json", records)
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "RESULTS.md").write_text(markdown(records, where), encoding="utf-8")
         value = {"quick": QUICK, "environment": where, "benchmarks": records}

@@ -19,11 +19,11 @@ from heed.guard.calibration import Calibration, Calibrations, is_number
 from heed.guard.evidence import word_spans
 from heed.guard.pair import Pair, batches, prepare
 from heed.guard.prompt import DATA, spans_of
-from heed.guard.query import MOST_GENERATED, PromptRow, QueryTokens, check_query_tokens, new_tokens
+from heed.guard.query import MOST_GENERATED, QueryTokens, check_query_tokens, new_tokens
 from heed.guard.shipped import find_calibrations
 from heed.guard.verdict import Verdict
 from heed.model import Model
-from heed.probe import LastRowMass, LayerKey, PrefixCache, Probe, Reading, read
+from heed.probe import LastRowMass, LayerKey, PrefixCache, Probe, PromptRow, Reading, read
 from heed.probe.layers import layers_of
 from heed.profile import Profile, find_profile
 from heed.reduce.contrast import AGGREGATIONS, Aggregation

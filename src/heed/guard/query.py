@@ -3,14 +3,9 @@
 It does not know what is looked for.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-from jaxtyping import Float
-from torch import Tensor
+from typing import Literal
 
 from heed.errors import InputError
-from heed.probe import LastRow, LayerView, Moment
 
 QueryTokens = Literal["first", "all"] | int
 """From which tokens the attention is looked at: the one that predicts the first answer token, those that predict the
@@ -45,16 +40,3 @@ def new_tokens(query: QueryTokens) -> int:
     if query == "all":
         return MOST_GENERATED
     return 0 if query == 1 else query
-
-
-@dataclass(frozen=True, slots=True)
-class PromptRow:
-    """The last prompt token's attention on every key, ``[B, H, T]``; nothing, ``[B, 0]``, of generated tokens."""
-
-    last_row_only: ClassVar[bool] = True
-
-    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
-        """Reduce a layer."""
-        if moment.step:
-            return moment.members.new_zeros((len(moment.row), 0))
-        return LastRow()(view, moment)

@@ -8,6 +8,7 @@ from heed.probe.probes import LastRow as LastRow
 from heed.probe.probes import LastRowMass as LastRowMass
 from heed.probe.probes import Moment as Moment
 from heed.probe.probes import Probe as Probe
+from heed.probe.probes import PromptRow as PromptRow
 from heed.probe.probes import Received as Received
 from heed.probe.probes import RowEntropy as RowEntropy
 from heed.probe.prompt import encode_prompt as encode_prompt

@@ -62,6 +62,19 @@ class LastRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptRow:
+    """The last prompt token's attention on every key, ``[B, H, T]``; nothing, ``[B, 0]``, of generated tokens."""
+
+    last_row_only: ClassVar[bool] = True
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
+        """Reduce a layer."""
+        if moment.step:
+            return moment.members.new_zeros((len(moment.row), 0))
+        return LastRow()(view, moment)
+
+
+@dataclass(frozen=True, slots=True)
 class AllRowsMass:
     """Mass of every row's attention on each span, ``[B, H, Q, S]``."""
 
