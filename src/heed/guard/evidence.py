@@ -10,7 +10,7 @@ from heed.text.span import CharSpan, TokenSpan
 from heed.text.split import words
 
 MOST_SPANS = 8
-ENOUGH = 0.5
+ENOUGH = 0.8
 """Words are named until they hold this share of what raised the risk, or `MOST_SPANS` are."""
 SLIGHT = 0.005
 """A word with less than this share is not named."""
