@@ -32,6 +32,10 @@ from heed.probe.view import Kind, LayerKey, LayerView, Stack, usual
 from heed.text.encode import Encoded
 from heed.text.span import TokenSpan
 
+_BUFFER_BYTES = 1 << 26
+"""More than any allocator keeps on its heap; pages that are not written take no memory."""
+_ALIGNMENT = 64
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
@@ -114,7 +118,7 @@ class _Parts:
     lse: list[Tensor] = field(default_factory=list)
     terms: list[Terms] = field(default_factory=list)
 
-    def add(self, call: Call, *, cross: bool) -> None:
+    def add(self, call: Call, shelf: "_Shelf", *, cross: bool) -> None:
         mask, n_rows = call.terms.mask, call.q.shape[2]
         first = not self.q
         keys = call.k
@@ -122,8 +126,8 @@ class _Parts:
             where = mask.q_offset - mask.kv_offset
             keys = keys[:, :, where : where + n_rows] if mask.q_offset or keys.shape[2] != n_rows else keys
         if first or not cross:
-            self.k.append(_own(keys))
-        self.q.append(_own(call.q))
+            self.k.append(shelf.keep(keys))
+        self.q.append(shelf.keep(call.q))
         self.lse.append(call.lse if call.lse is not None else row_lse(call.q, call.k, call.terms))
         self.terms.append(call.terms)
 
@@ -174,10 +178,11 @@ def trace(
     wanted = tuple(layers) if layers is not None else known.keys
     keys = {known.modules[key]: key for key in wanted}
     parts: dict[LayerKey, _Parts] = {key: _Parts() for key in wanted}
+    shelf = _Shelf()
 
     def keep(call: Call) -> None:
         key = keys[call.module]
-        parts[key].add(call, cross=key.kind == "cross")
+        parts[key].add(call, shelf, cross=key.kind == "cross")
 
     passage = Passage(
         Batch.of([prompt], device=model.device),
@@ -196,10 +201,26 @@ def trace(
     return Trace(views, ids, prompt, model.name, model.fingerprint, perf_counter() - started, later)
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """The tensor itself, or a copy where it would keep a much larger buffer alive."""
-    held = tensor.untyped_storage().nbytes()
-    return tensor if held <= 1.25 * tensor.numel() * tensor.element_size() else tensor.clone()
+@dataclass(slots=True, eq=False)
+class _Shelf:
+    """Copies of tensors side by side in a few large buffers.
+
+    Kept where the pass made them, they would lie between its passing tensors and keep the heap from being used again
+    (8,192 tokens in fp32: 880 MB above what is kept, instead of 400).
+    """
+
+    buffer: Tensor | None = None
+    used: int = 0
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        size = tensor.numel() * tensor.element_size()
+        padded = -(-size // _ALIGNMENT) * _ALIGNMENT
+        if self.buffer is None or self.used + padded > len(self.buffer) or self.buffer.device != tensor.device:
+            self.buffer = torch.empty(max(_BUFFER_BYTES, padded), dtype=torch.uint8, device=tensor.device)
+            self.used = 0
+        place = self.buffer[self.used : self.used + size].view(tensor.dtype).view(tensor.shape)
+        self.used += padded
+        return place.copy_(tensor)
 
 
 def _cut(terms: Terms, n_keys: int) -> Terms:
