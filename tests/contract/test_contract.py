@@ -189,8 +189,7 @@ class _Largest(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else [out]:
-            # bytes are the buffers a trace keeps its q and k in, not a map
-            if isinstance(tensor, torch.Tensor) and tensor._base is None and tensor.dtype != torch.uint8:
+            if isinstance(tensor, torch.Tensor) and tensor._base is None:
                 self.numel = max(self.numel, tensor.numel())
         return out
 

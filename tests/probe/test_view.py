@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from heed.attention.dot import reference
+from heed.attention.dot.fused import attend
 from heed.attention.mask import Mask
 from heed.attention.score import DotScore
 from heed.attention.terms import Terms
@@ -63,6 +64,18 @@ def test_reductions(pair) -> None:
 def test_tile(pair, rows, keys) -> None:
     view, dense = pair
     close(view.tile(slice(*rows), slice(*keys)), dense[:, :, slice(*rows), slice(*keys)])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sixteen_bit_tiles_are_exact_for_their_q_and_k(dtype) -> None:
+    """Regression: the kernel's logsumexp is good to 5e-5 in 16 bits, and tiles inherited that."""
+    view, _ = make(300, with_lse=False)
+    q, k = view.q.to(dtype), view.k.to(dtype)
+    lse = attend(q, k, k, view.terms).lse
+    low = LayerView(view.key, q, k, view.terms, lse)
+    truth = reference.weights(q.float(), k.float(), view.terms)
+    close(low.tile(slice(100, 300), slice(7, 90)), truth[:, :, 100:300, 7:90])
+    close(low.rows([5, 299]), truth[:, :, [5, 299]])
 
 
 def test_a_row_that_is_not_held_is_an_error() -> None:

@@ -86,7 +86,7 @@ def read_terms(module: nn.Module, q: Tensor, k: Tensor, mask: object, arguments:
         bias = extra if bias is None else bias + extra
     if bias is not None and bias.shape[-1] != k.shape[2]:
         bias = bias[..., : k.shape[2]]
-    return Terms(rule, known, bias, sink)
+    return Terms(rule, known, bias, None if sink is None else sink.detach())
 
 
 def _as_mask(

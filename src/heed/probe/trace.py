@@ -34,7 +34,6 @@ from heed.text.span import TokenSpan
 
 _BUFFER_BYTES = 1 << 26
 """More than any allocator keeps on its heap; pages that are not written take no memory."""
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,7 +177,7 @@ def trace(
     wanted = tuple(layers) if layers is not None else known.keys
     keys = {known.modules[key]: key for key in wanted}
     parts: dict[LayerKey, _Parts] = {key: _Parts() for key in wanted}
-    shelf = _Shelf()
+    shelf = _Shelf(len(wanted))
 
     def keep(call: Call) -> None:
         key = keys[call.module]
@@ -209,17 +208,20 @@ class _Shelf:
     (8,192 tokens in fp32: 880 MB above what is kept, instead of 400).
     """
 
+    layers: int
     buffer: Tensor | None = None
     used: int = 0
 
     def keep(self, tensor: Tensor) -> Tensor:
-        size = tensor.numel() * tensor.element_size()
-        padded = -(-size // _ALIGNMENT) * _ALIGNMENT
-        if self.buffer is None or self.used + padded > len(self.buffer) or self.buffer.device != tensor.device:
-            self.buffer = torch.empty(max(_BUFFER_BYTES, padded), dtype=torch.uint8, device=tensor.device)
+        """A copy; the first of a buffer decides how large it is: queries and keys of all layers, if these fit."""
+        size, buffer = tensor.numel(), self.buffer
+        fits = buffer is not None and self.used + size <= len(buffer)
+        if buffer is None or not fits or (buffer.dtype, buffer.device) != (tensor.dtype, tensor.device):
+            most = max(size, _BUFFER_BYTES // tensor.element_size())
+            buffer = self.buffer = tensor.new_empty(min(2 * size * self.layers, most))
             self.used = 0
-        place = self.buffer[self.used : self.used + size].view(tensor.dtype).view(tensor.shape)
-        self.used += padded
+        place = buffer[self.used : self.used + size].view(tensor.shape)
+        self.used += size
         return place.copy_(tensor)
 
 

@@ -22,6 +22,8 @@ RowIndex = int | slice | Sequence[int] | Tensor
 
 _BLOCK_ELEMENTS = 1 << 23
 """Most weights computed at once: 32 MiB of fp32."""
+_SIXTEEN_BITS = 2
+"""Bytes of a number below which the kernel's own logsumexp is only good to 5e-5: it is then computed again."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -144,10 +146,10 @@ class LayerView:
         q = self._take(rows)
         logits = self.terms.logits(q, self.k, rows, keys)
         whole = keys.start == 0 and keys.stop == self.n_keys
-        if self.lse_of_rows is not None:
-            lse = self._lse_at(rows)
-        elif whole:
+        if whole:
             lse = self.terms.with_sink(logits.logsumexp(-1))
+        elif self.lse_of_rows is not None and self.q.element_size() > _SIXTEEN_BITS:
+            lse = self._lse_at(rows)
         else:
             lse = self.terms.lse(q, self.k, rows)
         return (logits - finite(lse)[..., None]).exp_()
