@@ -5,12 +5,16 @@ The rooms, in the order of the flow: words (`heed.text`) â†’ tokens and spans â†
 (`heed.guard`) or a picture (`heed.picture`). Importing heed imports no torch: each name is fetched when it is used.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from heed.errors import HeedError as HeedError
     from heed.guard import Guard as Guard
+    from heed.guard import MessagesVerdict as MessagesVerdict
+    from heed.guard import PartVerdict as PartVerdict
+    from heed.guard import Sanitized as Sanitized
     from heed.guard import Verdict as Verdict
     from heed.model import Model as Model
     from heed.model import load as load
@@ -27,9 +31,12 @@ __version__ = "0.1.0"
 _HOME = {
     "Guard": "heed.guard",
     "HeedError": "heed.errors",
+    "MessagesVerdict": "heed.guard",
     "Model": "heed.model",
+    "PartVerdict": "heed.guard",
     "Picture": "heed.picture",
     "Profile": "heed.profile",
+    "Sanitized": "heed.guard",
     "Trace": "heed.probe",
     "Verdict": "heed.guard",
     "check": "heed.probe",
@@ -40,6 +47,9 @@ _HOME = {
 }
 
 __all__ = [*_HOME]  # noqa: PLE0604 - the table is the list
+
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the application wants logs
 
 
 def __getattr__(name: str) -> Any:

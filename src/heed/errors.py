@@ -15,6 +15,8 @@
     │   └── OutOfMemoryError     the device ran out of memory
     ├── ProfileError             a profile is missing, damaged or made for another model
     ├── AbstainedError           a verdict that abstained was used as if it were yes or no
+    ├── BlockedError             the guard stopped a text: flagged, or not to be judged
+    ├── StoreError               a store of heed's own cannot be read or written
     ├── ExtraMissingError        an optional library is not installed; names the extra
     └── JobError                 a resumable job cannot start or go on
 
@@ -79,6 +81,14 @@ class ProfileError(HeedError):
 
 class AbstainedError(HeedError):
     """A verdict that abstained was used as if it were yes or no."""
+
+
+class StoreError(HeedError):
+    """A store of heed's own (feedback) cannot be read or written."""
+
+
+class BlockedError(HeedError):
+    """The guard stopped a text, flagged or not to be judged; the message quotes nothing of it."""
 
 
 class ExtraMissingError(HeedError):

@@ -4,10 +4,13 @@ A setting is read when it is asked for, so that a test or a long-lived process s
 """
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from heed.errors import InputError
 
 
 class Settings(BaseSettings):
@@ -16,7 +19,7 @@ class Settings(BaseSettings):
     Each field is a variable ``HEED_<NAME>``: ``HEED_CACHE_DIR``, ``HEED_MODELS_DIR`` …
     """
 
-    model_config = SettingsConfigDict(env_prefix="HEED_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="HEED_", env_ignore_empty=True, extra="ignore")
 
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("heed"))
     """Brought models, converted once. Can be deleted at any time (`heed cache clear`)."""
@@ -24,12 +27,27 @@ class Settings(BaseSettings):
     """Folder whose subfolders and GGUF files `heed.load` finds by name."""
     profiles_dir: Path = Field(default_factory=lambda: user_config_path("heed") / "profiles")
     """Profiles you fitted; found by the model's fingerprint."""
+    feedback_dir: Path = Field(default_factory=lambda: user_data_path("heed") / "feedback")
+    """What users confirmed of the guard's verdicts (`heed guard feedback`); private, hashes instead of texts."""
     dev_data: Path | None = None
     """Development data for tests, benchmarks and fitting; None: those that need it are skipped."""
     threads: int | None = Field(default=None, ge=1)
     """torch threads; None: torch's own choice."""
+    log: Literal["json"] | None = None
+    """``json``: the command line writes what heed logs to stderr, as JSON lines; None: nothing."""
 
 
 def settings() -> Settings:
-    """The settings as the environment has them now."""
-    return Settings()
+    """The settings as the environment has them now.
+
+    Raises
+    ------
+    InputError
+        If a variable holds no such value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = f"HEED_{wrong['loc'][0]}".upper()
+        raise InputError(f"{name}: {wrong['msg']}, found {wrong['input']!r}: correct or unset the variable") from error

@@ -198,9 +198,11 @@ def test_no_profile_and_the_profile_of_another_model_could_not_run(heed, tiny, t
 
 
 def test_libraries_are_silent(heed, guarded, text, monkeypatch):
-    def grumble(self, instruction, data):
+    def grumble(self, pairs, *, progress):
         logging.getLogger("transformers.something").warning("a warning nobody asked for")
         raise ZeroDivisionError
 
-    monkeypatch.setattr("heed.guard.guard.Guard.check", grumble)
-    assert "nobody asked for" not in heed("guard", "check", text, *guarded).err
+    monkeypatch.setattr("heed.guard.guard.Guard.check_many", grumble)
+    done = heed("guard", "check", text, *guarded)
+    assert "ZeroDivisionError" in done.err
+    assert "nobody asked for" not in done.err

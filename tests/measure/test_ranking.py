@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from heed.errors import InputError
-from heed.measure import auroc, auroc_interval, bootstrap_interval, penalize_abstentions, threshold_at_fpr, tpr_at_fpr
+from heed.measure import (
+    auroc,
+    auroc_interval,
+    average_precision,
+    bootstrap_interval,
+    penalize_abstentions,
+    threshold_at_fpr,
+    tpr_at_fpr,
+)
 
 TIED = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
 SCORES = st.lists(st.floats(allow_nan=False), min_size=1, max_size=30)
@@ -180,3 +188,17 @@ def test_abstentions_become_the_worst_scores():
     assert scores.dtype == np.float32
     assert scores.tolist() == [math.inf, -math.inf, pytest.approx(0.2), pytest.approx(0.7)]
     assert auroc([0, 1, 0, 1], scores) == 0.25
+
+
+@given(TIED, TIED)
+def test_average_precision_is_scikit_learns(benign, attacks):
+    labels, scores = join(benign, attacks)
+    assert average_precision(labels, scores) == pytest.approx(average_precision_score(labels, scores))
+
+
+def test_average_precision_of_cases_known_by_hand():
+    assert average_precision([0, 1, 1], [-math.inf, 0.2, math.inf]) == 1
+    assert average_precision([1, 0, 0, 0], [0.5] * 4) == 0.25
+    assert average_precision([1, 0, 1], [3, 2, 1]) == pytest.approx((1 + 2 / 3) / 2)
+    with pytest.raises(InputError, match="all attack"):
+        average_precision([1, 1], [0.1, 0.2])

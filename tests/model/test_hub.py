@@ -49,8 +49,9 @@ def test_found_at_once(hub, tmp_path):
         TimeoutError("slow"),
         httpx2.ReadTimeout("slow"),
         answer(HfHubHTTPError, 503),
+        answer(HfHubHTTPError, 429),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=lambda error: f"{type(error).__name__} {getattr(getattr(error, 'response', None), 'status_code', '')}",
 )
 def test_network_errors_are_tried_again(hub, tmp_path, error):
     asked = hub(error, error)
@@ -63,6 +64,16 @@ def test_tries_are_bounded(hub):
     with pytest.raises(ModelNotFoundError, match=r"cannot be reached \(tries: 3; no route to host\): go online"):
         hub_folder("a/b", retries=2, wait_s=0)
     assert len(asked) == 3
+
+
+def test_each_failed_try_is_logged_and_the_wait_doubles(hub, monkeypatch, caplog):
+    waited = []
+    monkeypatch.setattr("heed.model.hub.time.sleep", waited.append)
+    hub(ConnectionError("reset"), TimeoutError("slow"))
+    hub_folder("a/b", retries=2, wait_s=0.5)
+    assert waited == [0.5, 1.0]
+    found = [(record.attempt, record.tries, record.wait_s, record.model) for record in caplog.records]
+    assert found == [(1, 3, 0.5, "a/b"), (2, 3, 1.0, "a/b")]
 
 
 @pytest.mark.parametrize(

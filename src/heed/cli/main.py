@@ -24,6 +24,8 @@ from heed.errors import HeedError
 USAGE, FAILED, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141
 """Exit codes beside 0 (fine) and 1 (flagged, or a check that failed)."""
 
+_LOG = logging.getLogger(__name__)
+
 app = typer.Typer(
     name="heed",
     help="Shows what a language model attends to, and acts on it.",
@@ -41,6 +43,7 @@ app.command()(demo)
 @dataclass(slots=True)
 class _State:
     debug: bool = False
+    log_json: bool = False
 
 
 def _version(value: bool) -> None:
@@ -53,11 +56,20 @@ def _version(value: bool) -> None:
 def _main(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and the warnings of libraries.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Write errors to stderr as JSON lines, too (or HEED_LOG=json).")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
+    from heed.logs import json_lines
+    from heed.settings import settings
+
     context.obj.debug = debug
+    context.obj.log_json = log_json or settings().log == "json"
+    if context.obj.log_json:
+        context.with_resource(json_lines(sys.stderr))
     if not debug:
         context.with_resource(_silence())
 
@@ -122,6 +134,11 @@ def _fail(state: _State, code: int, line: str) -> int:
     if state.debug:
         traceback.print_exc()
     print(spelled(line), file=sys.stderr)
+    if state.log_json:
+        from heed.logs import json_lines
+
+        with json_lines(sys.stderr):
+            _LOG.error("the command failed", extra={"exit_code": code}, exc_info=True)
     return code
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STDIN = Path("-")
 
+PresetName = Literal["strict", "balanced", "permissive"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 ModelOption = Annotated[
@@ -38,6 +39,15 @@ ThresholdOption = Annotated[
     float | None,
     typer.Option("--threshold", min=0.0, max=1.0, help="Flag from this risk on; else as the profile was calibrated."),
 ]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", metavar="FILE", exists=True, dir_okay=False, help="Calibration; else the profile's own."
+    ),
+]
+PresetOption = Annotated[
+    PresetName, typer.Option("--preset", help="Which of the calibration's thresholds: strict flags more.")
+]
 AggregationOption = Annotated[
     Aggregation | None,
     typer.Option("--aggregation", help="How attention on instruction and data is compared; else the profile's."),
@@ -45,6 +55,12 @@ AggregationOption = Annotated[
 QueryTokensOption = Annotated[
     str,
     typer.Option("--query-tokens", metavar="first|all|N", help="Tokens of the answer that the attention is read from."),
+]
+InstructionOption = Annotated[
+    str | None, typer.Option("--instruction", metavar="TEXT", help="What the application asks of the model.")
+]
+InstructionFileOption = Annotated[
+    Path | None, typer.Option("--instruction-file", metavar="FILE", help="The same, from a file.")
 ]
 PageOption = Annotated[
     Path | None, typer.Option("--page", metavar="FILE", dir_okay=False, help="Also write the picture as an HTML page.")
@@ -77,6 +93,23 @@ def read_text(path: Path) -> str:
             f"expected UTF-8 in {where}, found 0x{raw[error.start]:02x} at byte {error.start + 1}: "
             "convert the text first"
         ) from error
+
+
+def read_instruction(instruction: str | None, instruction_file: Path | None, *files: Path) -> str | None:
+    """The application's instruction, from the option or its file; ``files`` are those of the untrusted texts.
+
+    Raises
+    ------
+    typer.BadParameter
+        If both are given, or more than one of the files is stdin.
+    HeedError
+        As `read_text`.
+    """
+    if instruction is not None and instruction_file is not None:
+        raise typer.BadParameter("expected one of both, found both", param_hint="--instruction, --instruction-file")
+    if [instruction_file, *files].count(STDIN) > 1:
+        raise typer.BadParameter("expected stdin for one text, found it for several", param_hint="'-'")
+    return instruction if instruction_file is None else read_text(instruction_file)
 
 
 def check_file(path: Path) -> None:
@@ -120,6 +153,8 @@ def load_guard(
     device: str | None,
     profile: Path | None = None,
     threshold: float | None = None,
+    calibration: Path | None = None,
+    preset: PresetName = "balanced",
     aggregation: Aggregation | None = None,
     query_tokens: str = "first",
 ) -> "Guard":
@@ -136,7 +171,15 @@ def load_guard(
     loaded = load_model(model, dtype=dtype, device=device)
     from heed.guard import Guard
 
-    return Guard(loaded, profile=profile, threshold=threshold, aggregation=aggregation, query_tokens=tokens)
+    return Guard(
+        loaded,
+        profile=profile,
+        threshold=threshold,
+        calibration=calibration,
+        preset=preset,
+        aggregation=aggregation,
+        query_tokens=tokens,
+    )
 
 
 def _query_tokens(word: str) -> "QueryTokens":

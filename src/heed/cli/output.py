@@ -19,7 +19,14 @@ from heed.errors import InputError
 if TYPE_CHECKING:
     from heed.picture import Picture
 
+FINE, FLAGGED, ABSTAINED = 0, 1, 3
+
 _NARROWEST = 40
+
+
+def exit_code(flagged: bool | None) -> int:
+    """What a command exits with after a verdict; ``flagged`` is None where the guard abstained: it is never fine."""
+    return ABSTAINED if flagged is None else FLAGGED if flagged else FINE
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -82,16 +89,22 @@ def working(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal's stderr; what is given must be called with done and total."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def progress_bar(label: str, *, passing: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal's stderr; what is given must be called with done and total. ``passing``: it does not stay."""
+    with progress_bars(label, passing=passing) as (bar,):
+        yield bar
+
+
+@contextmanager
+def progress_bars(*labels: str, passing: bool = False) -> Iterator[list[Callable[[int, int], None]]]:
+    """Bars below each other; see `progress_bar`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=None)
+    with Progress(*columns, console=console, transient=passing, disable=not console.is_terminal) as bars:
 
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def bar(task: TaskID) -> Callable[[int, int], None]:
+            return lambda done, total: bars.update(task, completed=done, total=total)
 
-        yield show
+        yield [bar(bars.add_task(label, total=None)) for label in labels]

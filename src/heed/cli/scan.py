@@ -14,17 +14,19 @@ from heed import __version__
 from heed.cli.options import (
     STDIN,
     AggregationOption,
+    CalibrationOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
     ModelOption,
+    PresetOption,
     ProfileOption,
     QueryTokensOption,
     ThresholdOption,
     check_file,
     load_guard,
 )
-from heed.cli.output import print_json, print_table, progress_bar, tell
+from heed.cli.output import print_json, print_table, progress_bars, tell
 from heed.errors import RecordError
 from heed.jobs import BadLine, Item, Record, run_job
 
@@ -47,6 +49,8 @@ def scan(
     device: DeviceOption = None,
     profile: ProfileOption = None,
     threshold: ThresholdOption = None,
+    calibration: CalibrationOption = None,
+    preset: PresetOption = "balanced",
     aggregation: AggregationOption = None,
     query_tokens: QueryTokensOption = "first",
     force: Annotated[bool, typer.Option("--force", help="Start anew; an old output is kept as a backup.")] = False,
@@ -71,20 +75,22 @@ def scan(
         device=device,
         profile=profile,
         threshold=threshold,
+        calibration=calibration,
+        preset=preset,
         aggregation=aggregation,
         query_tokens=query_tokens,
     )
-    with progress_bar("judging") as bar:
+    with progress_bars("judging (lines)", "at hand (tokens)") as (lines, tokens):
         report = run_job(
             sys.stdin.buffer if source == STDIN else source,
             out,
-            _work(guard),
+            _work(guard, tokens),
             config=_config(guard),
             on_bad_line=_bad_line,
             chunk=_CHUNK,
             force=force,
             stop_on_error=stop_on_error,
-            progress=lambda progress: bar(progress.done, progress.total),
+            progress=lambda progress: lines(progress.done, progress.total),
         )
     counts = _counts(out)
     if as_json:
@@ -105,11 +111,11 @@ def _say_more(resumed: int, backup: Path | None, out: Path) -> None:
     tell(f"written to {out}")
 
 
-def _work(guard: "Guard") -> Callable[[list[Item]], list[Record]]:
+def _work(guard: "Guard", progress: Callable[[int, int], None]) -> Callable[[list[Item]], list[Record]]:
     def work(items: list[Item]) -> list[Record]:
         pairs = [_pair(item) for item in items]
         names = [_name(item.line, item.record) for item in items]
-        verdicts = guard.check_many(pairs)
+        verdicts = guard.check_many(pairs, progress=progress)
         return [{"id": name, **verdict.record()} for name, verdict in zip(names, verdicts, strict=True)]
 
     return work
@@ -159,6 +165,7 @@ def _config(guard: "Guard") -> dict[str, Any]:
         "profile": guard.profile.digest,
         "aggregation": guard.profile.aggregation,
         "query_tokens": guard.query_tokens,
+        "preset": guard.preset,
         "calibrations": None if guard.calibrations is None else asdict(guard.calibrations),
     }
 

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from heed.errors import InputError, SpanNotFoundError, TextError
-from heed.guard.calibration import Calibration, Calibrations, calibrate
+from heed.guard.calibrating import calibrate
+from heed.guard.calibration import Calibration, Calibrations
 from heed.guard.data import LabelledPair, data_hash, load_pairs
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, spans_of
 from heed.guard.quality import labelled, quality
@@ -79,7 +80,7 @@ class FitReport:
             "heads": len(self.profile.heads),
             "depth": self.profile.depth,
             "method": self.profile.method,
-            "threshold": self.calibrations.given.threshold,
+            "threshold": None if self.calibrations.given is None else self.calibrations.given.threshold,
             "rows": self.rows,
             "left_out_rows": self.left_out_rows,
             "seconds": round(self.seconds, 1),

@@ -62,6 +62,7 @@ def quality(
         for group in np.unique(data.groups)
         for own in [data.groups == group]
     }
+    assert calibrations.given is not None  # heads are fitted on rows with an instruction
     point = operating_point(data.labels[given], scores[given], calibrations.given.threshold)
     return {
         "auroc_left_out": round(auroc(data.labels[given], unseen[given]), 4),

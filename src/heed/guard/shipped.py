@@ -1,9 +1,10 @@
-"""Where the guard's calibrations lie: beside a fitted profile, or shipped with heed."""
+"""Where the guard's calibrations lie: made here, beside a fitted profile, or shipped with heed."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
-from heed.guard.calibration import Calibrations
+from heed.guard.calibration import Calibrations, Preset
 from heed.model import Model
 from heed.profile import fitted_folder
 from heed.settings import settings
@@ -11,8 +12,20 @@ from heed.settings import settings
 CALIBRATION_FILE = "calibration.json"
 
 
-def find_calibrations(model: Model, *, folder: Path | None = None) -> Calibrations | None:
-    """The calibrations for a model's guard: from ``folder`` if given, else fitted here, else shipped, else None."""
+def calibration_path(model: Model, made_for: str) -> Path:
+    """Where the calibrations are kept that `Guard.calibrate` made here for one profile of a model."""
+    name = re.sub(r"[^\w.-]", "-", made_for)
+    return fitted_folder(settings().profiles_dir, model, task="guard") / f"calibration-{name}.json"
+
+
+def find_calibrations(model: Model, *, made_for: str, folder: Path | None = None) -> Calibrations | None:
+    """The calibrations for a model's guard: made here for this very profile, else those that came with the profile.
+
+    The latter lie in ``folder`` if given, else with the profile fitted here, else with heed; None where there are none.
+    """
+    mine = calibration_path(model, made_for)
+    if mine.exists():
+        return Calibrations.load(mine)
     if folder is not None:
         path = folder / CALIBRATION_FILE
         return Calibrations.load(path) if path.exists() else None
@@ -21,3 +34,29 @@ def find_calibrations(model: Model, *, folder: Path | None = None) -> Calibratio
         return Calibrations.load(own)
     with_heed = files("heed.guard") / "calibrations" / f"{model.fingerprint}.json"
     return Calibrations.load(Path(str(with_heed))) if with_heed.is_file() else None
+
+
+def choose_calibrations(
+    model: Model,
+    calibration: Calibrations | Path | str | None,
+    *,
+    made_for: str,
+    preset: Preset,
+    folder: Path | None = None,
+) -> Calibrations | None:
+    """The calibrations a guard decides by: the ones given (values or a file), else those found.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset.
+    ProfileError
+        If those given were made for another profile, or the preset needs benign scores that they do not hold.
+    """
+    if calibration is None:
+        found = find_calibrations(model, made_for=made_for, folder=folder) or Calibrations()
+    else:
+        found = calibration if isinstance(calibration, Calibrations) else Calibrations.load(Path(calibration))
+        found.refuse_other(made_for)
+    found.check(preset)
+    return None if found == Calibrations() else found

@@ -15,12 +15,16 @@ Status = Literal[
     "empty_instruction",
     "empty_data",
     "invalid_text",
+    "not_text",
     "span_not_found",
     "too_long",
     "not_finite",
     "out_of_memory",
 ]
 """``ok``, or why the guard abstained."""
+
+Action = Literal["allow", "review", "block"]
+"""What to do with a text: let it pass, have it looked at, hold it back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +33,10 @@ class Verdict:
 
     ``score`` is a risk in [0, 1], higher is worse, None where nothing could be read. ``probability`` is calibrated to
     the mix of the fitting data. ``spans`` are offsets into the caller's own data, heaviest first: the words that
-    raised the risk most; their weights are shares of what raised it. ``flagged`` is
-    None where the guard abstained: then ``allow`` is False and ``bool(verdict)`` raises. ``seconds`` is what rendering
-    and encoding this pair took, and its share of the time its batch was read in.
+    raised the risk most; their weights are shares of what raised it. ``flagged`` is None where the guard abstained:
+    then ``allow`` is False and ``bool(verdict)`` raises. ``review`` is where the review band below the threshold
+    begins: within it ``allow`` is True and ``action`` asks for a second look. ``seconds`` is what rendering and
+    encoding this pair took, and its share of the time its batch was read in.
     """
 
     status: Status
@@ -39,8 +44,11 @@ class Verdict:
     flagged: bool | None = None
     score: float | None = None
     threshold: float | None = None
+    review: float | None = None
     probability: float | None = None
     spans: tuple[WeightedSpan, ...] = ()
+    injected: tuple[WeightedSpan, ...] = ()
+    """The character spans of the data judged injected, heaviest first."""
     seconds: float = 0.0
     instruction: str = ""
     data: str = ""
@@ -53,6 +61,17 @@ class Verdict:
     def allow(self) -> bool:
         """Whether the text may pass: only if it was judged and not flagged."""
         return self.flagged is False
+
+    @property
+    def action(self) -> Action:
+        """``block`` if flagged or abstained from: what was not judged must not pass.
+
+        ``review`` if not flagged, but at ``review`` or above; else ``allow``.
+        """
+        if not self.allow:
+            return "block"
+        banded = self.review is not None and self.score is not None and self.score >= self.review
+        return "review" if banded else "allow"
 
     @property
     def words(self) -> tuple[str, ...]:

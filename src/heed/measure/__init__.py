@@ -2,29 +2,41 @@
 
 from heed.measure.calibration import (
     CalibrationCurve,
+    Isotonic,
     Platt,
     brier,
     calibration_curve,
     expected_calibration_error,
+    isotonic,
     platt,
 )
 from heed.measure.interval import Interval, binomial_interval, bootstrap_interval, rows_needed, wilson_interval
 from heed.measure.operating import OperatingPoint, operating_point
-from heed.measure.ranking import auroc, auroc_interval, penalize_abstentions, threshold_at_fpr, tpr_at_fpr
+from heed.measure.ranking import (
+    auroc,
+    auroc_interval,
+    average_precision,
+    penalize_abstentions,
+    threshold_at_fpr,
+    tpr_at_fpr,
+)
 from heed.measure.retrieval import ndcg, recall_at
 
 __all__ = [
     "CalibrationCurve",
     "Interval",
+    "Isotonic",
     "OperatingPoint",
     "Platt",
     "auroc",
     "auroc_interval",
+    "average_precision",
     "binomial_interval",
     "bootstrap_interval",
     "brier",
     "calibration_curve",
     "expected_calibration_error",
+    "isotonic",
     "ndcg",
     "operating_point",
     "penalize_abstentions",

@@ -1,7 +1,7 @@
 """How far probabilities can be taken at their word, and how scores become probabilities.
 
-Labels of 0 (benign) and 1 (attack) and numbers come in; curves, errors and a logistic curve go out. This module does
-not know where a threshold lies.
+Labels of 0 (benign) and 1 (attack) and numbers come in; curves, errors and fitted curves go out. This module does not
+know where a threshold lies.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heed.errors import InputError
+from heed.extras import require
 from heed.measure.arrays import check_finite, check_labels
 
 
@@ -42,6 +43,19 @@ class Platt(NamedTuple):
         logits = self.slope * np.asarray(scores, dtype=np.float64) + self.intercept
         with np.errstate(invalid="ignore"):  # NaN is an answer here: an abstention has no probability
             return np.exp(-np.logaddexp(0.0, -logits))
+
+
+class Isotonic(NamedTuple):
+    """A rising curve through knots, straight between them and level beyond the first and the last."""
+
+    scores: tuple[float, ...]
+    """Ascending, each once."""
+    probabilities: tuple[float, ...]
+    """Never falling, in (0, 1)."""
+
+    def probability(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities of scores of any shape, in (0, 1); NaN stays NaN."""
+        return np.asarray(np.interp(np.asarray(scores, dtype=np.float64), self.scores, self.probabilities))
 
 
 def calibration_curve(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> CalibrationCurve:
@@ -118,6 +132,32 @@ def platt(labels: ArrayLike, scores: ArrayLike) -> Platt:
     targets = np.where(truth, (attacks + 1) / (attacks + 2), 1 / (truth.size - attacks + 2))
     slope, intercept = _newton((numbers - centre) / scale, targets)
     return Platt(slope / scale, intercept - slope * centre / scale)
+
+
+def isotonic(labels: ArrayLike, scores: ArrayLike) -> Isotonic:
+    """Fit a rising curve that turns scores ``[N]`` into probabilities; needs the extra ``fit`` (scipy).
+
+    Least squares under the constraint that it never falls (Zadrozny and Elkan, KDD 2002), by pooling adjacent
+    violators. It aims at Platt's smoothed targets instead of 1 and 0, so that no probability is 0 or 1. It has many
+    more ways to follow chance than a logistic curve: it wants hundreds of rows.
+
+    Raises
+    ------
+    InputError
+        If a class is missing, a score is not finite, or the lengths differ.
+    ExtraMissingError
+        If scipy is not installed.
+    """
+    truth = check_labels(labels, both=True)
+    numbers = check_finite(scores, name="scores", like=truth)
+    attacks = int(truth.sum())
+    targets = np.where(truth, (attacks + 1) / (attacks + 2), 1 / (truth.size - attacks + 2))
+    places, index, count = np.unique(numbers, return_inverse=True, return_counts=True)
+    means = np.bincount(index, weights=targets) / count
+    found = require("scipy.optimize", extra="fit").isotonic_regression(means, weights=count)
+    starts = found.blocks[:-1]
+    knots = np.unique(np.concatenate([starts, found.blocks[1:] - 1]))  # both ends of each level stretch
+    return Isotonic(tuple(places[knots].tolist()), tuple(found.x[knots].tolist()))
 
 
 def _newton(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> tuple[float, float]:

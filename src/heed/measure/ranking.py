@@ -63,6 +63,26 @@ def auroc_interval(
     return Interval(low, high, level)
 
 
+def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the precision-recall curve, as the mean precision over the attacks; rows that tie are taken at once.
+
+    ``labels`` and ``scores`` are ``[N]``; the result is in (0, 1], and about the share of attacks for a detector that
+    knows nothing. No interpolation (Davis and Goadrich, ICML 2006).
+
+    Raises
+    ------
+    InputError
+        As ``auroc``.
+    """
+    truth = check_labels(labels, both=True)
+    numbers = check_numbers(scores, name="scores", like=truth)
+    order = np.argsort(numbers, kind="stable")[::-1]
+    ordered, attack = numbers[order], truth[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), truth.size - 1)  # the last row of each tie
+    caught = np.cumsum(attack)[ends]
+    return float(np.sum(np.diff(caught, prepend=0) * caught / (ends + 1)) / truth.sum())
+
+
 def threshold_at_fpr(benign_scores: ArrayLike, fpr: float) -> float:
     """The lowest threshold that flags at most the share ``fpr`` of the benign scores.
 

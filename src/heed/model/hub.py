@@ -3,6 +3,7 @@
 In: an id. Out: a folder. Knows nothing of what is in the files. Works offline for what the cache holds.
 """
 
+import logging
 import time
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from heed.errors import ModelError, ModelNotFoundError
 
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 _UNWANTED = ["*/*", "consolidated*"]  # copies for other libraries
+_PASSING = (408, 429)
+"""Answers of the 400s that ask to come again: too slow, too many requests."""
+_LOG = logging.getLogger(__name__)
 _CLIENT_ERROR = HfHubHTTPError.__bases__[0]
 """Base error of the HTTP client, whichever one huggingface_hub uses."""
 
@@ -47,6 +51,8 @@ def hub_folder(name: str, *, retries: int = 2, wait_s: float = 1.0) -> Path:
                 answer = _unreachable(name, error, tries=retries + 1)
             if answer is not None:
                 raise answer from error
+            fields = {"model": name, "attempt": attempt + 1, "tries": retries + 1, "wait_s": wait_s * 2**attempt}
+            _LOG.error("the hub did not answer", extra=fields, exc_info=True)
         time.sleep(wait_s * 2**attempt)
     raise ValueError(f"expected retries >= 0, found {retries}")
 
@@ -68,9 +74,13 @@ def _final(name: str, error: Exception) -> ModelError | None:
         )
     if isinstance(error, OfflineModeIsEnabled) or isinstance(error.__cause__, OfflineModeIsEnabled):
         return _unreachable(name, "HF_HUB_OFFLINE is set", tries=1)
-    if isinstance(error, HfHubHTTPError) and 400 <= error.response.status_code < 500:
+    if isinstance(error, HfHubHTTPError) and _is_final(error.response.status_code):
         return ModelError(f"expected the hub to give {name!r}, found: {error}: check name and access")
     return None
+
+
+def _is_final(status: int) -> bool:
+    return 400 <= status < 500 and status not in _PASSING
 
 
 def _is_network(error: Exception) -> bool:
