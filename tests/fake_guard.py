@@ -24,7 +24,7 @@ class FakeGuard:
         found = [WeightedSpan(span, 0.1) for span in sentences(data) if "BAD" in data[span.slice()]]
         if not data.strip() or "UNSURE" in data:
             status = "uncalibrated" if data.strip() else "empty_data"
-            return Verdict(status=status, reason="cannot say", injected=tuple(found), **known)
+            return Verdict(status=status, reason="cannot say", spans=tuple(found), **known)
         flagged = bool(found) or self.blind in data
         return Verdict(
             status="ok",
@@ -32,6 +32,6 @@ class FakeGuard:
             flagged=flagged,
             score=float(flagged),
             threshold=0.5,
-            injected=tuple(found[:1] if self.once else found),
+            spans=tuple(found[:1] if self.once else found),
             **known,
         )

@@ -89,11 +89,11 @@ def test_tool_outputs_are_judged_one_by_one_with_their_place():
 def test_offsets_count_in_the_raw_string_and_name_its_json_field():
     part = check(OPENAI).parts[0]
     assert part.text is OPENAI[3]["content"]
-    (span,) = part.verdict.injected
+    (span,) = part.verdict.spans
     assert "BAD thing." in part.text[span.start : span.end]
-    assert part.fields(part.verdict.injected)[0][-1] == "$.mails[1].body"
+    assert part.fields(part.verdict.spans)[0][-1] == "$.mails[1].body"
     assert part.record()["injected"][0]["fields"][0] == "$.mails[0].body"
-    assert check(OPENAI).parts[3].fields(check(OPENAI).parts[3].verdict.injected) == ((),)
+    assert check(OPENAI).parts[3].fields(check(OPENAI).parts[3].verdict.spans) == ((),)
 
 
 def test_the_instruction_is_the_system_message_and_the_last_request():
@@ -116,7 +116,7 @@ def test_an_untrusted_users_words_are_no_instruction():
     assert (call.place.path, call.place.part) == ("$[2].tool_calls[0].function.arguments", 0)
     assert (call.place.name, call.place.tool_call_id) == ("read_mail", "c1")
     assert call.text == CALL["function"]["arguments"]
-    assert call.fields(call.verdict.injected) == (("$.box",),)
+    assert call.fields(call.verdict.spans) == (("$.box",),)
 
 
 def test_without_anything_trusted_the_neutral_instruction_stands_in():

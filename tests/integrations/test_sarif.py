@@ -93,7 +93,7 @@ def test_flagged_texts_are_results_and_abstentions_notifications():
 
 def test_what_is_judged_injected_comes_before_heavy_words_and_further_places_are_related():
     spans = tuple(WeightedSpan(CharSpan(at, at + 1), 0.5) for at in (3, 0))
-    flagged = replace(verdict(ATTACK), injected=spans)
+    flagged = replace(verdict(ATTACK), spans=spans)
     (result,) = sarif([("-", flagged)])["runs"][0]["results"]
     assert [place["physicalLocation"]["region"]["charOffset"] for place in result["locations"]] == [3]
     assert [

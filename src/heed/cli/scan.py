@@ -163,7 +163,6 @@ def _config(guard: "Guard") -> dict[str, Any]:
         "model": guard.model.fingerprint,
         "dtype": str(guard.model.dtype).removeprefix("torch."),
         "profile": guard.profile.digest,
-        "aggregation": guard.profile.aggregation,
         "query_tokens": guard.query_tokens,
         "preset": guard.preset,
         "calibrations": None if guard.calibrations is None else asdict(guard.calibrations),

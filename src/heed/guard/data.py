@@ -1,7 +1,8 @@
 """Labelled pairs for fitting and measuring: JSONL files of ``{id, instruction | null, data, label}``.
 
 A row may also say what it holds: ``attack``, ``category``, ``where`` (start, middle, end), ``language``, and where in
-``data`` the injection stands (``injected_start``, ``injected_end``; without an end it runs to the end of the data).
+``data`` the injection stands (``injected_start``, ``injected_end``; without an end it runs to the end of the data); and
+``family``, which rows of other files it shares texts with.
 """
 
 import hashlib
@@ -36,6 +37,8 @@ class LabelledPair:
     language: str | None = None
     injected: CharSpan | None = None
     """Where in ``data`` the injection stands, if the row says so."""
+    family: str | None = None
+    """Rows that share texts over several files: left out of a fit together. None: its file is its family."""
 
 
 def set_names(files: Sequence[Path]) -> list[str]:
@@ -98,7 +101,7 @@ def _pair(line: str, path: Path, number: int, group: str) -> LabelledPair:
         raise RecordError(
             f"expected at most {MOST_CHARACTERS:,} characters of data in {where}, found {found}: cut or remove the row"
         )
-    said = {name: _said(row.get(name)) for name in ("attack", "category", "where", "language")}
+    said = {name: _said(row.get(name)) for name in ("attack", "category", "where", "language", "family")}
     injected = _injected(row, where) if row["label"] == 1 else None
     name, label = str(row.get("id", number)), int(row["label"])
     return LabelledPair(name, instruction, row["data"], label, group, injected=injected, **said)

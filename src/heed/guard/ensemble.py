@@ -133,8 +133,8 @@ def combine(
     silent = next((verdict for verdict in verdicts if verdict.flagged is None), None)
     if silent is not None:
         return replace(whole, status=silent.status, reason=f"{silent.model} abstained: {silent.reason}")
-    spans, injected = ([getattr(verdict, name) for verdict in verdicts] for name in ("spans", "injected"))
-    whole = replace(whole, spans=_merged(spans), injected=_merged(injected))
+    spans, marks = ([getattr(verdict, name) for verdict in verdicts] for name in ("spans", "marks"))
+    whole = replace(whole, spans=_merged(spans), marks=_merged(marks))
     if method == "vote":
         share = sum(verdict.flagged is True for verdict in verdicts) / len(verdicts)
         return _decided(whole, share, 0.5 if threshold is None else threshold, None)

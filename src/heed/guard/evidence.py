@@ -1,5 +1,7 @@
 """Which words of the data raised the risk: token weights in, weighted spans of the data out."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -16,50 +18,44 @@ SLIGHT = 0.005
 """A word with less than this share is not named."""
 
 
-def word_spans(
+Share = tuple[CharSpan, float]
+
+
+def word_weights(
     encoded: Encoded, tokens: TokenSpan, weights: Float[np.ndarray, " T"], data: str, *, part: str
-) -> tuple[WeightedSpan, ...]:
-    """The heaviest words of the data, heaviest first, neighbours joined.
+) -> list[Share]:
+    """Each word of a part with what its tokens added; a token gives to the word its last letter lies in.
 
-    ``weights`` is what each of ``tokens`` adds to the risk; a span's weight is its share of their sum. Punctuation and
-    white space count in the sum but are never named.
+    What punctuation and white space added falls to the word before them, at the start to the first: no word is named
+    for it, but it belongs to a sentence.
     """
-    total = float(weights.sum())
-    if not total > 0:
-        return ()
-    shares = _shares_of_words(encoded, tokens, weights / total, data, part=part)
-    heaviest = sorted(shares, key=lambda item: -item[1])
-    chosen, held = [], 0.0
-    for span, share in heaviest[:MOST_SPANS]:
-        if held >= ENOUGH or share < SLIGHT:
-            break
-        chosen.append((span, share))
-        held += share
-    return tuple(sorted(_joined(chosen, data), key=lambda span: -span.weight))
-
-
-def _shares_of_words(
-    encoded: Encoded, tokens: TokenSpan, shares: Float[np.ndarray, " T"], data: str, *, part: str
-) -> list[tuple[CharSpan, float]]:
-    """Each word's share: a token gives to the word its last letter lies in."""
-    found = list(words(data))
-    if not found:
-        return []
+    found = list(words(data)) or [CharSpan(0, len(data))]
     starts = np.array([word.start for word in found])
-    ends = np.array([word.end for word in found])
     held = np.zeros(len(found))
     for index in range(len(tokens)):
         try:
             place = encoded.to_part(part, tokens.start + index)
         except SpanNotFoundError:  # a token the tokenizer added stands for no letter: its attention names no word
             continue
-        word = int(np.searchsorted(starts, place.end - 1, side="right")) - 1
-        if word >= 0 and ends[word] > place.start:
-            held[word] += shares[index]
+        held[max(0, int(np.searchsorted(starts, place.end - 1, side="right")) - 1)] += weights[index]
     return list(zip(found, held.tolist(), strict=True))
 
 
-def _joined(chosen: list[tuple[CharSpan, float]], data: str) -> list[WeightedSpan]:
+def marks(shares: Sequence[Share], data: str) -> tuple[WeightedSpan, ...]:
+    """The heaviest words, heaviest first, neighbours joined; a span's weight is its share of the sum of all."""
+    total = sum(weight for _, weight in shares)
+    if not total > 0:
+        return ()
+    chosen, held = [], 0.0
+    for span, weight in sorted(shares, key=lambda item: -item[1])[:MOST_SPANS]:
+        if held >= ENOUGH or weight / total < SLIGHT:
+            break
+        chosen.append((span, weight / total))
+        held += weight / total
+    return tuple(sorted(_joined(chosen, data), key=lambda span: -span.weight))
+
+
+def _joined(chosen: list[Share], data: str) -> list[WeightedSpan]:
     """Neighbours with nothing but space between them become one span."""
     spans: list[WeightedSpan] = []
     for span, share in sorted(chosen):

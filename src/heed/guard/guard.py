@@ -12,19 +12,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from heed.errors import InputError, OutOfMemoryError, ProfileError
 from heed.guard.asynchronous import check_in_thread
 from heed.guard.calibrating import TextPair, calibrate_pairs
 from heed.guard.calibration import Calibration, Calibrations, Preset, is_number
 from heed.guard.drift import Drift
-from heed.guard.evidence import word_spans
+from heed.guard.document import Document
+from heed.guard.listening import HeadListening, Heard, LearnedListening, Listening
 from heed.guard.messages import MessagesVerdict, Source, check_messages
-from heed.guard.pair import Pair, batches, prepare
+from heed.guard.pair import Window, batches, prepare
 from heed.guard.probability import Curve
-from heed.guard.prompt import DATA, spans_of
 from heed.guard.query import MOST_GENERATED, QueryTokens, check_query_tokens, new_tokens
 from heed.guard.result_cache import ResultCache
 from heed.guard.sanitize import Mode, Sanitized, sanitize_many
@@ -33,13 +30,8 @@ from heed.guard.stats import Monitor, Stats
 from heed.guard.threshold import Method
 from heed.guard.verdict import Verdict
 from heed.model import Model
-from heed.probe import LastRowMass, LayerKey, PrefixCache, Probe, PromptRow, Reading, read
-from heed.probe.layers import layers_of
-from heed.profile import Profile, find_profile
+from heed.profile import NAMES, LearnedProfile, Profile, find_profile
 from heed.reduce.contrast import AGGREGATIONS, Aggregation
-from heed.text.encode import Encoded
-from heed.text.evidence import HeadGrid
-from heed.text.span import TokenSpan
 
 __all__ = ["MOST_GENERATED", "Guard", "QueryTokens"]
 
@@ -52,8 +44,8 @@ class Guard:
     model
         A loaded model.
     profile
-        Which heads to listen to: a `Profile`, a folder that `heed guard fit` wrote, or None for the one fitted for or
-        shipped with these weights.
+        How to listen: a profile, a folder that `heed guard fit` wrote, ``fast`` or ``full`` for one shipped with these
+        weights, or None for the one fitted for them here, else the shipped default (`heed.profile.DEFAULT`).
     threshold
         Flag from this risk on, instead of the profile's calibration.
     calibration
@@ -61,8 +53,8 @@ class Guard:
     preset
         ``strict``, ``balanced`` or ``permissive``: which of the calibration's thresholds to use (see `PRESETS`).
     aggregation, query_tokens
-        How masses become a share, and from which tokens (see `QueryTokens`; n of them cost n passes); other than the
-        calibration's own they need a ``threshold``.
+        How masses become a share, and from which tokens (see `QueryTokens`; n of them cost n passes): for profiles of
+        chosen heads only. Other than the calibration's own they need a ``threshold``.
     batch_tokens
         Most tokens, padding included, that `check_many` reads at once.
     cache
@@ -82,7 +74,7 @@ class Guard:
         self,
         model: Model,
         *,
-        profile: Profile | Path | str | None = None,
+        profile: Profile | LearnedProfile | Path | str | None = None,
         threshold: float | None = None,
         calibration: Calibrations | Path | str | None = None,
         preset: Preset = "balanced",
@@ -96,8 +88,12 @@ class Guard:
         if aggregation is not None and aggregation not in AGGREGATIONS:
             raise InputError(f"expected one of {', '.join(AGGREGATIONS)}, found {aggregation!r}")
         self.query_tokens = check_query_tokens(query_tokens)
-        folder = Path(profile) if isinstance(profile, Path | str) else None
-        chosen = profile if isinstance(profile, Profile) else find_profile(model, task="guard", folder=folder)
+        folder = Path(profile) if isinstance(profile, Path | str) and profile not in NAMES else None
+        if isinstance(profile, Profile | LearnedProfile):
+            chosen = profile
+        else:
+            name = str(profile) if profile is not None and folder is None else None
+            chosen = find_profile(model, task="guard", folder=folder, name=name)
         if chosen.task != "guard":
             raise ProfileError(
                 f"expected a profile for the task 'guard', found one for {chosen.task!r}: "
@@ -105,7 +101,8 @@ class Guard:
             )
         chosen.refuse_other(model)
         self.model = model
-        self.profile = chosen if aggregation is None else replace(chosen, aggregation=aggregation)
+        self._listening = _listening(model, chosen, aggregation, self.query_tokens)
+        self.profile = self._listening.profile
         self.batch_tokens = batch_tokens
         self.preset = preset
         self.calibrations = self._calibrations(threshold, calibration, folder)
@@ -113,13 +110,11 @@ class Guard:
         """Set it to ``Drift(guard.calibrations)`` to be told when benign scores leave the calibration's range."""
         self._results = ResultCache(cache)
         self._monitor = Monitor()
-        self._prefix = PrefixCache()
-        self._layers = _layer_keys(model, self.profile)
 
     @property
     def made_for(self) -> str:
         """What a calibration must have been made for: the profile's digest and the query tokens."""
-        return f"{self.profile.digest}/{self.query_tokens}"
+        return self._listening.made_for
 
     def check(
         self, instruction: str | None, data: str, *, progress: Callable[[int, int], None] | None = None
@@ -172,21 +167,68 @@ class Guard:
         self, pairs: Iterable[tuple[str | None, str]], progress: Callable[[int, int], None] | None
     ) -> list[Verdict]:
         found: dict[int, Verdict] = {}
-        ready: list[Pair] = []
+        documents: dict[int, Document] = {}
         for place, (instruction, data) in enumerate(pairs):
-            prepared = prepare(self.model, place, instruction, data, new_tokens=new_tokens(self.query_tokens))
+            prepared = prepare(
+                self.model,
+                place,
+                instruction,
+                data,
+                split=self._listening.split,
+                question=self._listening.question,
+                new_tokens=new_tokens(self.query_tokens),
+            )
             if isinstance(prepared, Verdict):
                 found[place] = prepared
             else:
-                ready.append(prepared)
-        done, total = 0, sum(len(pair.encoded) for pair in ready)
-        for batch in batches(ready, self.batch_tokens if self.query_tokens == "first" else 1):
-            for pair, verdict in zip(batch, self._judge(batch), strict=True):
-                found[pair.place] = verdict
-            done += sum(len(pair.encoded) for pair in batch)
+                documents[place] = Document(prepared, self._listening)
+        windows = [window for document in documents.values() for window in document.windows]
+        done, total = 0, sum(len(window.encoded) for window in windows)
+        for batch in batches(windows, self.batch_tokens if self.query_tokens == "first" else 1):
+            for window, heard in zip(batch, self._hear(batch), strict=True):
+                documents[window.place].put(window, *heard)
+            done += sum(len(window.encoded) for window in batch)
             if progress is not None:
                 progress(done, total)
+        found |= {place: self._decide(document) for place, document in documents.items()}
         return [found[place] for place in sorted(found)]
+
+    def _hear(self, batch: list[Window]) -> Iterator[tuple[Heard | OutOfMemoryError, float]]:
+        """What was heard of each window, or that memory was short, and its share of the seconds."""
+        started = perf_counter()
+        try:
+            heard = self._listening.hear(batch)
+        except OutOfMemoryError as error:
+            if len(batch) > 1:
+                for window in batch:
+                    yield from self._hear([window])
+                return
+            yield error, perf_counter() - started
+            return
+        seconds = (perf_counter() - started) / len(batch)
+        yield from ((one, seconds) for one in heard)
+
+    def _decide(self, document: Document) -> Verdict:
+        """The document's risk, held against the calibration."""
+        verdict, given = document.verdict(), document.question.given
+        if verdict.score is None:
+            return verdict
+        known = None if self.calibrations is None else self.calibrations.of(given=given, preset=self.preset)
+        if known is None or known.made_for != self.made_for:
+            return replace(verdict, reason=self._undecided(verdict.score, known, given=given))
+        if self.drift is not None:
+            self.drift.watch(verdict.score, given=given)
+        return _decided(verdict, verdict.score, known)
+
+    def _undecided(self, risk: float, known: Calibration | None, *, given: bool) -> str:
+        """Why a risk stays without a decision."""
+        if known is not None:
+            lacking = f"the calibration was made for {known.made_for!r}, this guard is {self.made_for!r}"
+        elif self.calibrations is not None and not given:
+            lacking = "no threshold is known for texts without an instruction"
+        else:
+            lacking = "no threshold is known for this profile"
+        return f"risk {risk:.3f}, but {lacking}: run `heed guard fit`, or give a threshold"
 
     def calibrate(
         self,
@@ -287,11 +329,6 @@ class Guard:
         """Clean many texts; each round is one batch. As `sanitize` for each pair, in order."""
         return sanitize_many(self, pairs, mode=mode, rounds=rounds)
 
-    def scores(self, encoded: Sequence[Encoded]) -> Float[np.ndarray, " B"]:
-        """The risks of encoded pairs, without verdicts: what fitting and calibrating work on."""
-        spans = [spans_of(prompt) for prompt in encoded]
-        return self._risks(self._read(encoded, spans))
-
     def _calibrations(
         self, threshold: float | None, calibration: Calibrations | Path | str | None, folder: Path | None
     ) -> Calibrations | None:
@@ -303,87 +340,6 @@ class Guard:
             raise InputError("expected a threshold, or a calibration and a preset, found both: give one of them")
         given = Calibration(threshold, made_for=self.made_for)
         return Calibrations(given, given)
-
-    def _read(self, encoded: Sequence[Encoded], spans: Sequence[Sequence[TokenSpan]]) -> Reading:
-        probes: dict[str, Probe] = {"mass": LastRowMass(), "row": PromptRow()}
-        return read(
-            self.model,
-            encoded,
-            probes,
-            layers=self._layers,
-            spans=spans,
-            prefix=self._prefix,
-            new_tokens=new_tokens(self.query_tokens),
-        )
-
-    def _risks(self, reading: Reading) -> Float[np.ndarray, " B"]:
-        mass = np.stack([reading.stack("mass", step) for step in range(len(reading.steps))])  # N B L H S
-        return np.asarray(np.mean([self.profile.score(step[..., 0], step[..., 1]) for step in mass], axis=0))
-
-    def _judge(self, batch: list[Pair]) -> Iterator[Verdict]:
-        started = perf_counter()
-        try:
-            reading = self._read([pair.encoded for pair in batch], [pair.spans for pair in batch])
-        except OutOfMemoryError as error:
-            if len(batch) > 1:
-                yield from (verdict for pair in batch for verdict in self._judge([pair]))
-                return
-            pair = batch[0]
-            seconds = pair.seconds + perf_counter() - started
-            yield pair.question.abstain("out_of_memory", str(error), seconds=seconds)
-            return
-        risks, mass, rows = self._risks(reading), reading.stack("mass"), reading.stack("row")
-        seconds = (perf_counter() - started) / len(batch)
-        risks = np.where(reading.finite, risks, np.nan)
-        for item, pair in enumerate(batch):
-            yield self._verdict(pair, float(risks[item]), mass[item], rows[item], pair.seconds + seconds)
-
-    def _verdict(
-        self,
-        pair: Pair,
-        risk: float,
-        mass: Float[np.ndarray, "L H 2"],
-        rows: Float[np.ndarray, "L H T"],
-        seconds: float,
-    ) -> Verdict:
-        question = pair.question
-        if not np.isfinite(risk):
-            reason = "expected finite attention, found NaN or infinity: the model's weights or dtype overflow"
-            return question.abstain("not_finite", reason, seconds=seconds)
-        tokens = pair.spans[1]
-        own, other = mass[..., 0], mass[..., 1]
-        weights = self.profile.contributions(rows[..., tokens.start : tokens.end], own, other)
-        verdict = replace(
-            question.abstain("uncalibrated", "", seconds=seconds),
-            score=risk,
-            spans=word_spans(pair.encoded, tokens, weights, question.data, part=DATA),
-            tokens=len(pair.encoded),
-            heads=self._grid(own, other),
-        )
-        known = None if self.calibrations is None else self.calibrations.of(given=question.given, preset=self.preset)
-        if known is None or known.made_for != self.made_for:
-            return replace(verdict, reason=self._undecided(risk, known, given=question.given))
-        if self.drift is not None:
-            self.drift.watch(risk, given=question.given)
-        return _decided(verdict, risk, known)
-
-    def _undecided(self, risk: float, known: Calibration | None, *, given: bool) -> str:
-        """Why a risk stays without a decision."""
-        if known is not None:
-            lacking = f"the calibration was made for {known.made_for!r}, this guard is {self.made_for!r}"
-        elif self.calibrations is not None and not given:
-            lacking = "no threshold is known for texts without an instruction"
-        else:
-            lacking = "no threshold is known for this profile"
-        return f"risk {risk:.3f}, but {lacking}: run `heed guard fit`, or give a threshold"
-
-    def _grid(self, own: Float[np.ndarray, "L H"], other: Float[np.ndarray, "L H"]) -> HeadGrid:
-        shape = (self.profile.n_layers, self.profile.n_heads)
-        values, weights = np.full(shape, np.nan), np.zeros(shape)
-        values[list(self.profile.layers)] = AGGREGATIONS[self.profile.aggregation](own, other)
-        weights[self.profile.heads[:, 0], self.profile.heads[:, 1]] = self.profile.weights
-        title = "Share of attention that stayed on the instruction"
-        return HeadGrid(title, values, weights, "all on the data", "all on the instruction")
 
 
 def _decided(verdict: Verdict, risk: float, calibration: Calibration) -> Verdict:
@@ -404,11 +360,15 @@ def _decided(verdict: Verdict, risk: float, calibration: Calibration) -> Verdict
     )
 
 
-def _layer_keys(model: Model, profile: Profile) -> tuple[LayerKey, ...]:
-    keys = {key.index: key for key in layers_of(model).keys if key.kind == "self"}
-    missing = [layer for layer in profile.layers if layer not in keys]
-    if missing:
-        raise ProfileError(
-            f"expected attention in layers {missing} (a profile of {profile.model}), found none in {model.name}"
+def _listening(
+    model: Model, profile: Profile | LearnedProfile, aggregation: Aggregation | None, query_tokens: QueryTokens
+) -> Listening:
+    if isinstance(profile, Profile):
+        chosen = profile if aggregation is None else replace(profile, aggregation=aggregation)
+        return HeadListening(model, chosen, query_tokens)
+    if aggregation is not None or query_tokens != "first":
+        raise InputError(
+            "expected a profile of chosen heads for another aggregation or other query tokens, found a learned one: "
+            "leave them out, or fit one with `heed guard fit --method margin`"
         )
-    return tuple(keys[layer] for layer in profile.layers)
+    return LearnedListening(model, profile)

@@ -25,7 +25,7 @@ the developer say never is; documents and files always are."""
 class PartVerdict:
     """The verdict for one untrusted text of a conversation, and where the text stands.
 
-    The offsets of ``verdict.spans`` and ``verdict.injected`` count in ``text``, the string as the message holds it,
+    The offsets of ``verdict.spans`` and ``verdict.marks`` count in ``text``, the string as the message holds it,
     escapes of JSON included.
     """
 
@@ -56,8 +56,8 @@ class PartVerdict:
         return tuple(tuple(field.path for field in own if field.within(span.span)) for span in spans)
 
     def record(self) -> dict[str, Any]:
-        """Place and verdict, JSON-ready; ``injected`` with the string values of a JSON text that each span touches."""
-        place, injected = self.place, self.verdict.injected
+        """Place and verdict, JSON-ready; each span with the string values of a JSON text that it touches."""
+        place, spans = self.place, self.verdict.spans
         return {
             "message": place.message,
             "part": place.part,
@@ -67,9 +67,9 @@ class PartVerdict:
             "name": place.name,
             "tool_call_id": place.tool_call_id,
             **self.verdict.record(),
-            "injected": [
+            "spans": [
                 {"start": span.start, "end": span.end, "weight": round(span.weight, 6), "fields": list(paths)}
-                for span, paths in zip(injected, self.fields(injected), strict=True)
+                for span, paths in zip(spans, self.fields(spans), strict=True)
             ],
             "notes": list(self.verdict.notes),
         }
@@ -142,7 +142,7 @@ def _passage(part: PartVerdict) -> Passage:
     risk = "" if part.verdict.score is None else f", risk {part.verdict.score:.3f}"
     name = "" if part.place.name is None else f" {part.place.name}"
     label = f"{part.place.path} {part.place.kind}{name}: {said}{risk}"
-    return Passage(label, Evidence(part.text, part.verdict.spans), "share of what raised the risk")
+    return Passage(label, Evidence(part.text, part.verdict.marks), "share of what raised the risk")
 
 
 def check_messages(

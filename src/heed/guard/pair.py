@@ -1,20 +1,20 @@
-"""From a pair of instruction and data to a prompt that can be read, or to a verdict that says why it cannot.
+"""From a pair of instruction and data to windows that can be read, or to a verdict that says why they cannot.
 
-Batches of such prompts are made here, too. How they are read and judged is not known here.
+Batches of windows are made here, too. How they are read and judged is not known here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 from heed.errors import InputError, OutOfMemoryError, SpanNotFoundError, TextError, TooLongError
-from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, spans_of
+from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, parts_of
 from heed.guard.verdict import Status, Verdict
 from heed.model import Model
 from heed.probe.prompt import tokenizer_of
 from heed.probe.run import check_length
 from heed.text.encode import Encoded
-from heed.text.span import TokenSpan
+from heed.text.span import CharSpan
 
 _MOST_PADDING = 1.2
 """Longest over shortest prompt of a batch: more padding costs more than batching saves."""
@@ -25,6 +25,10 @@ _ABSTENTIONS: dict[type[Exception], Status] = {
     TooLongError: "too_long",
     OutOfMemoryError: "out_of_memory",
 }
+
+
+Split = Callable[[str], tuple[CharSpan, ...]]
+"""From a text to the stretches that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +58,23 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
-    """A question ready to be read: its place among all, its prompt, and where instruction and data lie in it.
+class Window:
+    """A stretch of a question's data, ready to be read: its place among all questions, its prompt.
 
-    ``seconds`` is what rendering and encoding took.
+    ``span`` is where the stretch lies in the data. ``seconds`` is what rendering and encoding took.
     """
 
     place: int
     question: Question
+    span: CharSpan
     encoded: Encoded
-    spans: list[TokenSpan]
     seconds: float
 
 
-def prepare(model: Model, place: int, instruction: str | None, data: str, *, new_tokens: int) -> Pair | Verdict:
-    """Render and encode one pair, or abstain.
+def prepare(
+    model: Model, place: int, instruction: str | None, data: str, *, split: Split, question: str = "", new_tokens: int = 0
+) -> list[Window] | Verdict:
+    """Render and encode the windows of one pair, or abstain.
 
     Raises
     ------
@@ -76,30 +82,35 @@ def prepare(model: Model, place: int, instruction: str | None, data: str, *, new
         If a text is no string, or the model has no tokenizer.
     """
     started = perf_counter()
-    question = _question(model, instruction, data)
-    empty = _empty(question)
+    asked = _question(model, instruction, data)
+    empty = _empty(asked)
     if empty is not None:
-        return question.abstain(*empty, seconds=perf_counter() - started)
+        return asked.abstain(*empty, seconds=perf_counter() - started)
+    found = []
     try:
-        encoded = encode_pair(question.instruction, data, tokenizer_of(model))
-        spans = spans_of(encoded)
-        check_length(model, [encoded], new_tokens)
+        for span in split(data):
+            encoded = encode_pair(asked.instruction, data[span.slice()], tokenizer_of(model), question=question)
+            parts_of(encoded)
+            check_length(model, [encoded], new_tokens)
+            found.append((span, encoded))
     except tuple(_ABSTENTIONS) as error:
-        return question.abstain(_ABSTENTIONS[type(error)], str(error), seconds=perf_counter() - started)
-    if encoded.rendered is not None:
-        question = replace(question, notes=question.notes + encoded.rendered.notes)
-    return Pair(place, question, encoded, spans, perf_counter() - started)
+        return asked.abstain(_ABSTENTIONS[type(error)], str(error), seconds=perf_counter() - started)
+    rendered = found[0][1].rendered
+    if rendered is not None:
+        asked = replace(asked, notes=asked.notes + rendered.notes)
+    seconds = (perf_counter() - started) / len(found)
+    return [Window(place, asked, span, encoded, seconds) for span, encoded in found]
 
 
-def batches(pairs: list[Pair], budget: int) -> Iterator[list[Pair]]:
+def batches(windows: list[Window], budget: int) -> Iterator[list[Window]]:
     """Prompts of like length together: within ``budget`` tokens, and with little of it spent on padding."""
-    batch: list[Pair] = []
-    for pair in sorted(pairs, key=lambda pair: len(pair.encoded)):
-        length, shortest = len(pair.encoded), len(batch[0].encoded) if batch else 0
+    batch: list[Window] = []
+    for window in sorted(windows, key=lambda window: len(window.encoded)):
+        length, shortest = len(window.encoded), len(batch[0].encoded) if batch else 0
         if batch and ((len(batch) + 1) * length > budget or length > shortest * _MOST_PADDING):
             yield batch
             batch = []
-        batch.append(pair)
+        batch.append(window)
     if batch:
         yield batch
 

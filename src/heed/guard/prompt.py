@@ -9,11 +9,13 @@ from heed.text.tokenizer import FastTokenizer
 NEUTRAL_INSTRUCTION = "Say xxxxxx"
 """Stands in where the application's instruction is not known: the Attention Tracker's own stand-in."""
 
-INSTRUCTION, DATA = "instruction", "data"
+INSTRUCTION, DATA, QUESTION = "instruction", "data", "question"
 
 
-def encode_pair(instruction: str, data: str, tokenizer: FastTokenizer) -> Encoded:
+def encode_pair(instruction: str, data: str, tokenizer: FastTokenizer, *, question: str = "") -> Encoded:
     """Render and encode one pair; both parts can be found again by name.
+
+    ``question`` is trusted text behind the data, for the model to look back from.
 
     Raises
     ------
@@ -23,8 +25,36 @@ def encode_pair(instruction: str, data: str, tokenizer: FastTokenizer) -> Encode
         If the template writes a part in a way that cannot be followed.
     """
     system = Message.of(Role.SYSTEM, instruction, name=INSTRUCTION)
-    user = Message(Role.USER, (Part("Data: "), Part(data, Trust.UNTRUSTED, DATA)))
+    asked = (Part("\n\n"), Part(question, name=QUESTION)) if question else ()
+    user = Message(Role.USER, (Part("Data: "), Part(data, Trust.UNTRUSTED, DATA), *asked))
     return encode(render([system, user], tokenizer), tokenizer)
+
+
+def parts_of(encoded: Encoded) -> tuple[TokenSpan, TokenSpan, TokenSpan, TokenSpan]:
+    """The tokens before the instruction, of it, of the data, and after the data.
+
+    What the template puts between instruction and data belongs to none of them.
+
+    Raises
+    ------
+    SpanNotFoundError
+        If instruction or data have no token of their own.
+    """
+    own, other = encoded.part(INSTRUCTION), encoded.part(DATA)
+    return TokenSpan(0, own.start), own, other, TokenSpan(other.end, len(encoded))
+
+
+def query_rows(encoded: Encoded) -> tuple[int, ...]:
+    """The tokens behind the data to look from, counted from the end: where the question or the template's own words
+    begin, where the turn closes, and the last two.
+    """
+    after = parts_of(encoded)[3]
+    marks = {after.start}
+    if encoded.rendered is not None and any(landing.part.name == QUESTION for landing in encoded.rendered.landings):
+        asked = encoded.part(QUESTION)
+        marks = {asked.start, asked.end}
+    marks |= {len(encoded) - 2, len(encoded) - 1}
+    return tuple(sorted(mark - len(encoded) for mark in marks if after.start <= mark < len(encoded)))
 
 
 def spans_of(encoded: Encoded) -> list[TokenSpan]:
@@ -35,4 +65,4 @@ def spans_of(encoded: Encoded) -> list[TokenSpan]:
     SpanNotFoundError
         If one of them has no token of its own.
     """
-    return [encoded.part(INSTRUCTION), encoded.part(DATA)]
+    return list(parts_of(encoded)[1:3])

@@ -58,7 +58,7 @@ def quality(
     lengths = np.array([len(pair.data) for pair in pairs], dtype=np.float64)
     flagged = np.array([_flagged(calibrations, bool(g), float(s)) for g, s in zip(given, scores, strict=True)])
     sets = {
-        str(group): _one(data.labels[own], unseen[own], scores[own], lengths[own], flagged[own])
+        str(group): set_quality(data.labels[own], unseen[own], lengths[own], flagged[own], scores[own])
         for group in np.unique(data.groups)
         for own in [data.groups == group]
     }
@@ -74,14 +74,18 @@ def quality(
     }
 
 
-def _one(labels: Any, unseen: Any, scores: Any, lengths: Any, flagged: Any) -> dict[str, Any]:
+def set_quality(labels: Any, unseen: Any, lengths: Any, flagged: Any, scores: Any = None) -> dict[str, Any]:
+    """One data set's figures, JSON-ready: AUROC where it has both classes, the rates of ``flagged``.
+
+    ``unseen`` are risks under weights fitted without the set, ``scores`` with it, if these are known.
+    """
     one: dict[str, Any] = {"rows": len(labels), "attacks": int(labels.sum())}
     if len(np.unique(labels)) == 2:
         interval = auroc_interval(labels, unseen, method="newcombe")
         one |= {
             "auroc_left_out": round(auroc(labels, unseen), 4),
             "auroc_left_out_interval": [round(interval.low, 4), round(interval.high, 4)],
-            "auroc": round(auroc(labels, scores), 4),
+            "auroc": None if scores is None else round(auroc(labels, scores), 4),
             "auroc_length": round(auroc(labels, lengths), 4),
         }
     one["tpr"] = round(float(flagged[labels == 1].mean()), 4) if labels.any() else None

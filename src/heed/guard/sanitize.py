@@ -116,7 +116,7 @@ def sanitize_many(
     rest = [Remainder(data, NOTICE if mode == "mask" else "") for _, data in asked]
     for _ in range(rounds):
         cut = {
-            place: rest[place].without(span.span for span in verdict.injected)
+            place: rest[place].without(span.span for span in verdict.spans)
             for place, verdict in enumerate(after)
             if verdict.flagged
         }

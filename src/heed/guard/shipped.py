@@ -21,7 +21,8 @@ def calibration_path(model: Model, made_for: str) -> Path:
 def find_calibrations(model: Model, *, made_for: str, folder: Path | None = None) -> Calibrations | None:
     """The calibrations for a model's guard: made here for this very profile, else those that came with the profile.
 
-    The latter lie in ``folder`` if given, else with the profile fitted here, else with heed; None where there are none.
+    The latter lie in ``folder`` if given, else with heed under the profile's digest, else with the profile fitted here;
+    None where there are none.
     """
     mine = calibration_path(model, made_for)
     if mine.exists():
@@ -29,11 +30,11 @@ def find_calibrations(model: Model, *, made_for: str, folder: Path | None = None
     if folder is not None:
         path = folder / CALIBRATION_FILE
         return Calibrations.load(path) if path.exists() else None
+    with_heed = files("heed.guard") / "calibrations" / f"{made_for.partition('/')[0]}.json"
+    if with_heed.is_file():
+        return Calibrations.load(Path(str(with_heed)))
     own = fitted_folder(settings().profiles_dir, model, task="guard") / CALIBRATION_FILE
-    if own.exists():
-        return Calibrations.load(own)
-    with_heed = files("heed.guard") / "calibrations" / f"{model.fingerprint}.json"
-    return Calibrations.load(Path(str(with_heed))) if with_heed.is_file() else None
+    return Calibrations.load(own) if own.exists() else None
 
 
 def choose_calibrations(

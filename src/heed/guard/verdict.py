@@ -32,8 +32,9 @@ class Verdict:
     """The guard's answer for one pair of instruction and data.
 
     ``score`` is a risk in [0, 1], higher is worse, None where nothing could be read. ``probability`` is calibrated to
-    the mix of the fitting data. ``spans`` are offsets into the caller's own data, heaviest first: the words that
-    raised the risk most; their weights are shares of what raised it. ``flagged`` is None where the guard abstained:
+    the mix of the fitting data. ``spans`` are offsets into the caller's own data, heaviest first: the sentences
+    that raised the risk, what is judged injected if the text is flagged; ``marks`` are the words that raised it most.
+    Their weights are shares of what raised it. ``flagged`` is None where the guard abstained:
     then ``allow`` is False and ``bool(verdict)`` raises. ``review`` is where the review band below the threshold
     begins: within it ``allow`` is True and ``action`` asks for a second look. ``seconds`` is what rendering and
     encoding this pair took, and its share of the time its batch was read in.
@@ -47,8 +48,7 @@ class Verdict:
     review: float | None = None
     probability: float | None = None
     spans: tuple[WeightedSpan, ...] = ()
-    injected: tuple[WeightedSpan, ...] = ()
-    """The character spans of the data judged injected, heaviest first."""
+    marks: tuple[WeightedSpan, ...] = ()
     seconds: float = 0.0
     instruction: str = ""
     data: str = ""
@@ -75,8 +75,8 @@ class Verdict:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The text of each span."""
-        return Evidence(self.data, self.spans).words()
+        """The text of each mark."""
+        return Evidence(self.data, self.marks).words()
 
     def __bool__(self) -> bool:
         if self.flagged is None:
@@ -100,7 +100,7 @@ class Verdict:
         """The verdict as a picture."""
         tone: Tone = "unsure" if self.flagged is None else "bad" if self.flagged else "good"
         headline = {"unsure": "Abstained", "bad": "Injection suspected", "good": "No injection found"}[tone]
-        data = Passage("data (untrusted)", Evidence(self.data, self.spans), "share of what raised the risk")
+        data = Passage("data (untrusted)", Evidence(self.data, self.marks), "share of what raised the risk")
         return Scene(
             title="heed guard",
             headline=headline,

@@ -82,7 +82,7 @@ def _driver() -> dict[str, Any]:
 
 
 def _result(name: str, verdict: "Verdict") -> dict[str, Any]:
-    named = verdict.injected or verdict.spans or (None,)
+    named = verdict.spans or (None,)
     places = [_location(name, verdict.data, span) for span in named]
     related = [{"id": number, **place} for number, place in enumerate(places[1:], start=1)]
     numbers = {"score": verdict.score, "threshold": verdict.threshold, "probability": verdict.probability}

@@ -62,20 +62,20 @@ class PrefixCache:
     _lock: Lock = field(default_factory=Lock)
 
     def start(
-        self, model: Model, prompts: Sequence[np.ndarray], *, last: LayerKey
+        self, model: Model, prompts: Sequence[np.ndarray], *, last: LayerKey, tail: int = 1
     ) -> "tuple[int, DynamicCache | None]":
         """How many tokens all prompts share with a kept beginning, and a cache holding them, batch-wide.
 
-        At least one token of each prompt is left to be read. Fills the cache when a beginning comes back.
+        At least ``tail`` tokens of each prompt are left to be read. Fills the cache when a beginning comes back.
         """
         if not keeps_whole_past(model):
             return 0, None
         with self._lock:
-            kept = self._find(model, prompts, last)
+            kept = self._find(model, prompts, last, tail)
         return (0, None) if kept is None else (len(kept.ids), _cache_of(model, kept, len(prompts)))
 
-    def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey) -> _Kept | None:
-        most = min(self.longest, min(len(ids) for ids in prompts) - 1)
+    def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey, tail: int) -> _Kept | None:
+        most = min(self.longest, min(len(ids) for ids in prompts) - tail)
         shared = _shared(prompts)[:most]
         fitting = [
             kept

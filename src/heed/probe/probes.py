@@ -7,6 +7,7 @@ A probe of your own needs only the signature of `Probe`.
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,8 +31,8 @@ class Moment:
 class Probe(Protocol):
     """One function of a layer; the first axis of what it returns is the batch.
 
-    A probe that looks at nothing but ``moment.row`` says so with an attribute ``last_row_only = True``: only then may
-    earlier rows come from a prefix cache.
+    A probe that looks at nothing but the last n rows of the prompt says so with an attribute ``last_rows = n``: only
+    then may earlier rows come from a prefix cache.
     """
 
     def __call__(self, view: LayerView, moment: Moment, /) -> Tensor:
@@ -43,7 +44,7 @@ class Probe(Protocol):
 class LastRowMass:
     """Mass of the last token's attention on each span, ``[B, H, S]``, in [0, 1]."""
 
-    last_row_only: ClassVar[bool] = True
+    last_rows: ClassVar[int] = 1
 
     def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H S"]:
         """Reduce a layer."""
@@ -54,7 +55,7 @@ class LastRowMass:
 class LastRow:
     """The last token's attention on every key, ``[B, H, T]``."""
 
-    last_row_only: ClassVar[bool] = True
+    last_rows: ClassVar[int] = 1
 
     def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B H T"]:
         """Reduce a layer."""
@@ -65,13 +66,34 @@ class LastRow:
 class PromptRow:
     """The last prompt token's attention on every key, ``[B, H, T]``; nothing, ``[B, 0]``, of generated tokens."""
 
-    last_row_only: ClassVar[bool] = True
+    last_rows: ClassVar[int] = 1
 
     def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
         """Reduce a layer."""
         if moment.step:
             return moment.members.new_zeros((len(moment.row), 0))
         return LastRow()(view, moment)
+
+
+@dataclass(frozen=True, slots=True)
+class TailRows:
+    """Attention of several of the prompt's last tokens on every key, ``[B, H, R, T]``; nothing of generated tokens.
+
+    ``rows`` count from the end: -1 is the last token.
+    """
+
+    rows: tuple[int, ...]
+
+    @property
+    def last_rows(self) -> int:
+        """How many rows at the end it looks at."""
+        return -min(self.rows)
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
+        """Reduce a layer."""
+        if moment.step:
+            return moment.members.new_zeros((len(moment.row), 0))
+        return view.rows(moment.row + 1 + torch.tensor(self.rows, device=moment.row.device))
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,14 +99,15 @@ def read(
     members = batch.members(spans if spans is not None else [[]] * len(prompts), extra=new_tokens)
     listener = Listener.of(model, wanted, probes, members=members, batch=batch, target=target)
     passage = Passage(batch, frozenset(listener.keys), target=target, new_tokens=new_tokens)
-    reused, ids = _pass(model, listener, passage, prefix)
+    tail = max((getattr(probe, "last_rows", 0) for probe in probes.values()), default=0)
+    reused, ids = _pass(model, listener, passage, prefix, tail)
     listener.check()
     seconds = perf_counter() - started
     return Reading(wanted, tuple(listener.steps), seconds, listener.finite(), reused, ids)
 
 
 def _pass(
-    model: Model, listener: Listener, passage: Passage, prefix: PrefixCache | None
+    model: Model, listener: Listener, passage: Passage, prefix: PrefixCache | None, tail: int
 ) -> tuple[int, Int[np.ndarray, "B N"] | None]:
     """Run it; how many tokens came from the prefix cache, and what was generated."""
     if passage.new_tokens:
@@ -117,7 +118,8 @@ def _pass(
     with lock_of(model.hf):
         reused, cache = 0, None
         if prefix is not None and passage.batch.padding == "right":
-            reused, cache = prefix.start(model, [prompt.ids for prompt in passage.batch.prompts], last=last)
+            prompts = [prompt.ids for prompt in passage.batch.prompts]
+            reused, cache = prefix.start(model, prompts, last=last, tail=tail)
         whole = replace(passage, last=known.modules[last], reused=reused, cache=cache)
         run_pass(model, whole, listener.hear, next_pass=listener.next_pass)
     return reused, None
@@ -159,7 +161,7 @@ def _refuse_layers(
 def _refuse_batch(batch: Batch, probes: Mapping[str, Probe], *, prefix: bool, generating: bool) -> None:
     if generating and batch.padded and batch.padding == "right":
         raise InputError("expected left padding to generate from prompts of several lengths, found right padding")
-    whole = [name for name, probe in probes.items() if not getattr(probe, "last_row_only", False)]
+    whole = [name for name, probe in probes.items() if not getattr(probe, "last_rows", 0)]
     if prefix and whole:
         raise InputError(
             f"expected probes of the last row with a prefix cache, found {', '.join(whole)}: earlier rows are not "

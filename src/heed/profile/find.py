@@ -4,17 +4,23 @@ from importlib.resources import files
 from pathlib import Path
 
 from heed.errors import ProfileError
+from heed.profile.learned import LearnedProfile, load_profile
 from heed.profile.profile import ModelIdentity, Profile
 from heed.settings import settings
 
 PROFILE_FILE = "profile.json"
+NAMES = ("fast", "full")
+"""The profiles shipped for one model, by what they are for."""
+DEFAULT = "full"
 
 
-def find_profile(model: ModelIdentity, *, task: str, folder: Path | None = None) -> Profile:
+def find_profile(
+    model: ModelIdentity, *, task: str, folder: Path | None = None, name: str | None = None
+) -> Profile | LearnedProfile:
     """The profile to use for a task.
 
-    In this order: ``folder`` if given; fitted on this machine for these weights; shipped for these weights; heads
-    published for a model of this name (or a folder so named).
+    In this order: ``folder`` if given; shipped for these weights under ``name`` if given; fitted on this machine for
+    these weights; shipped for these weights; heads published for a model of this name (or a folder so named).
 
     Raises
     ------
@@ -22,16 +28,16 @@ def find_profile(model: ModelIdentity, *, task: str, folder: Path | None = None)
         If there is none; the message says how to make one.
     """
     if folder is not None:
-        return Profile.load(folder / PROFILE_FILE if folder.is_dir() else folder)
+        return load_profile(folder / PROFILE_FILE if folder.is_dir() else folder)
     own = fitted_folder(settings().profiles_dir, model, task=task) / PROFILE_FILE
-    if own.exists():
-        return Profile.load(own)
+    if name is None and own.exists():
+        return load_profile(own)
     shipped = [profile for profile in shipped_profiles() if profile.task == task]
     for profile in shipped:
-        if model.fingerprint in profile.fingerprints:
+        if model.fingerprint in profile.fingerprints and profile.name in ("", name or DEFAULT):
             return profile
-    for profile in shipped:
-        if not profile.fingerprints and profile.is_named_like(model):
+    for profile in shipped if name is None else ():
+        if isinstance(profile, Profile) and not profile.fingerprints and profile.is_named_like(model):
             return profile
     raise ProfileError(
         f"expected a {task} profile for {model.name} ({model.fingerprint}), found none fitted or shipped: "
@@ -44,7 +50,7 @@ def fitted_folder(profiles_dir: Path, model: ModelIdentity, *, task: str) -> Pat
     return profiles_dir / f"{task}-{model.fingerprint}"
 
 
-def shipped_profiles() -> tuple[Profile, ...]:
+def shipped_profiles() -> tuple[Profile | LearnedProfile, ...]:
     """All profiles that come with heed."""
     folder = Path(str(files("heed.profile") / "shipped"))
-    return tuple(Profile.load(path) for path in sorted(folder.glob("*.json")))
+    return tuple(load_profile(path) for path in sorted(folder.glob("*.json")))

@@ -73,6 +73,11 @@ class Profile:
         self._check_heads()
 
     @property
+    def name(self) -> str:
+        """What tells it from others for the same weights: nothing."""
+        return ""
+
+    @property
     def layers(self) -> tuple[int, ...]:
         """The layers whose masses `score` needs, ascending: those of its heads, or all down to the deepest of them."""
         if self.baseline == "all_heads":
@@ -87,7 +92,7 @@ class Profile:
     @property
     def digest(self) -> str:
         """Identity of heads, weights and aggregation: what a calibration is made for."""
-        return _digest(
+        return digest_of(
             [self.heads.tolist(), [round(float(w), 8) for w in self.weights], self.aggregation, self.baseline]
         )
 
@@ -245,8 +250,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def read_json(path: Path, *, version: int, kind: str) -> dict[str, Any]:
-    """Read versioned JSON.
+def read_json(path: Path, *, version: int | None, kind: str) -> dict[str, Any]:
+    """Read versioned JSON; of any version if None is given.
 
     Raises
     ------
@@ -257,7 +262,7 @@ def read_json(path: Path, *, version: int, kind: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ProfileError(f"expected a {kind} in {path}, found: {error}") from error
-    if not isinstance(value, dict) or value.get("version") != version:
+    if not isinstance(value, dict) or version not in (None, value.get("version")):
         found = value.get("version") if isinstance(value, dict) else type(value).__name__
         raise ProfileError(f"expected {kind} version {version}, found {found} in {path}: fit it again")
     return value
@@ -267,5 +272,6 @@ def _last_part(name: str) -> str:
     return re.split(r"[/\\]", name)[-1]
 
 
-def _digest(value: object) -> str:
+def digest_of(value: object) -> str:
+    """Identity of a JSON value: sha256, the first 16 hex digits."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

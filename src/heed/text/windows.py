@@ -33,9 +33,11 @@ def windows(text: str, *, size: int, overlap: int = 0) -> tuple[CharSpan, ...]:
         else:
             groups.append([index])
     if len(groups) > 1 and sum(lengths[i] for i in groups[-1]) * _SCRAP < size:
-        groups[-2] += groups.pop()
+        scrap = groups.pop()
+        groups[-1] += scrap
     starts = [_back(lengths, group[0], overlap) for group in groups]
-    return tuple(CharSpan(pieces[start].start, pieces[group[-1]].end) for start, group in zip(starts, groups, strict=True))
+    ends = [pieces[group[-1]].end for group in groups]
+    return tuple(CharSpan(pieces[start].start, end) for start, end in zip(starts, ends, strict=True))
 
 
 def _back(lengths: list[int], first: int, overlap: int) -> int:

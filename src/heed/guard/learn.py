@@ -1,0 +1,159 @@
+"""Learn a reading of all heads: from masses of labelled windows to weights, and to risks of texts they never saw.
+
+Each family of data sets is scored by weights learned without it. Depth and penalty are chosen by these scores, the
+scale and the price of searching many windows are fitted on them, so that one threshold means the same in every set.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from heed.errors import InputError
+from heed.guard.data import LabelledPair
+from heed.measure.calibration import platt
+from heed.measure.ranking import auroc
+from heed.profile.ridge import Linear, Ridge
+from heed.text.span import CharSpan
+
+STRENGTHS = (0.1, 0.3, 1.0)
+_LONG = 50
+"""Characters of an injection that make a window an attack, if they are less than half of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """The windows of labelled texts, with the log masses they were heard with.
+
+    ``texts[n]`` is the pair that window ``n`` belongs to, ``labels[n]`` 1 for an attack, 0 for benign, -1 where the row
+    does not tell. ``features`` is ``[N, R, L, H, 4]``.
+    """
+
+    pairs: Sequence[LabelledPair]
+    texts: Int[np.ndarray, " N"]
+    labels: Int[np.ndarray, " N"]
+    features: Float[np.ndarray, "N R L H 4"]
+
+    @property
+    def given(self) -> np.ndarray:
+        """Of each text: whether its instruction is known."""
+        return np.array([pair.instruction is not None for pair in self.pairs])
+
+    @property
+    def families(self) -> np.ndarray:
+        """Of each text: what it is left out together with."""
+        return np.array([pair.family or pair.group for pair in self.pairs])
+
+    @property
+    def truth(self) -> Int[np.ndarray, " P"]:
+        """Of each text: its label."""
+        return np.array([pair.label for pair in self.pairs])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """The weights of one kind of prompt at one depth, and the scores of texts that had no part in them."""
+
+    depth: int
+    strength: float
+    linear: Linear
+    worst: Float[np.ndarray, " P"]
+    """Of each text of the kind the highest window score, NaN for other texts."""
+    auroc: float
+    """Pooled: how well one threshold could serve all sets."""
+
+
+def window_label(pair: LabelledPair, span: CharSpan, windows: int) -> int:
+    """1 if the window holds half of the injection or 50 characters of it, 0 if nothing of it, else -1."""
+    if pair.label == 0:
+        return 0
+    if pair.injected is None:
+        return 1 if windows == 1 else -1
+    shared = pair.injected.cut(span)
+    if shared is None:
+        return 0
+    return 1 if len(shared) >= min(_LONG, len(pair.injected) / 2) else -1
+
+
+def learn(data: Windows, depths: Sequence[int], *, given: bool) -> list[Learned]:
+    """Weights for each depth, at the penalty that does best on left-out families.
+
+    Raises
+    ------
+    InputError
+        If the texts of this kind lack a class or a second family.
+    """
+    kind = data.given == given
+    families, truth = data.families, data.truth
+    if len(np.unique(families[kind])) < 2 or len(np.unique(truth[kind])) < 2:
+        raise InputError(
+            "expected texts of both classes from at least two data sets (or families), found fewer: weights are judged "
+            "on sets they were not learned from; add sets, or use --method margin"
+        )
+    rows = np.flatnonzero((data.labels >= 0) & kind[data.texts])
+    own = data.texts[rows]
+    sums = Ridge.of(_flat(data, rows), data.labels[rows], _weights(data, rows), families[own])
+    return [_best(data, sums, depth, kind) for depth in depths]
+
+
+def _best(data: Windows, sums: Ridge, depth: int, kind: np.ndarray) -> Learned:
+    shape = data.features.shape[1:]
+    columns = np.arange(np.prod(shape)).reshape(shape)[:, :depth].ravel()
+    found = []
+    for strength in STRENGTHS:
+        worst = _left_out(data, sums, columns, strength, kind)
+        value = auroc(data.truth[kind], worst[kind])
+        found.append(Learned(depth, strength, sums.solve(strength, columns=columns), worst, value))
+    return max(found, key=lambda one: one.auroc)
+
+
+def _left_out(
+    data: Windows, sums: Ridge, columns: np.ndarray, strength: float, kind: np.ndarray
+) -> Float[np.ndarray, " P"]:
+    worst = np.full(len(data.pairs), -np.inf)
+    families = data.families
+    for family in np.unique(families[kind]):
+        rows = np.flatnonzero((kind & (families == family))[data.texts])
+        scores = sums.solve(strength, without=str(family), columns=columns)(_flat(data, rows))
+        np.maximum.at(worst, data.texts[rows], scores)
+    return np.where(np.isfinite(worst), worst, np.nan)
+
+
+def scale(learned: Learned, data: Windows, *, fpr: float, given: bool) -> tuple[float, float, float]:
+    """Slope, shift and price of the search, so that a risk of one half is where ``fpr`` of benign texts begin.
+
+    The log-odds of a text are ``slope * worst + shift - price * ln(windows)``: Platt's slope, a price that makes
+    benign texts of many windows as rare beyond the threshold as those of few.
+    """
+    kind = data.given == given
+    counts = np.bincount(data.texts, minlength=len(data.pairs))
+    truth, worst, searched = data.truth[kind], learned.worst[kind], np.log(counts[kind])
+    price = _price(worst[truth == 0], searched[truth == 0])
+    fair = worst - price * searched
+    slope = max(1e-3, platt(truth, fair).slope)
+    bar = float(np.quantile(fair[truth == 0], 1.0 - fpr, method="higher"))
+    return slope, -slope * bar, slope * price
+
+
+def _price(worst: Float[np.ndarray, " P"], searched: Float[np.ndarray, " P"]) -> float:
+    """How much the worst window of benign texts rises with the logarithm of their number: least squares, 0 and above."""
+    spread = float(np.var(searched))
+    return 0.0 if spread < 1e-9 else max(0.0, float(np.cov(worst, searched, bias=True)[0, 1] / spread))
+
+
+def _weights(data: Windows, rows: Int[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Both classes count alike, and a set by the square root of its size."""
+    groups = np.array([data.pairs[text].group for text in data.texts[rows]])
+    weights = np.zeros(len(rows))
+    for label in (0, 1):
+        own = data.labels[rows] == label
+        names, place, counts = np.unique(groups[own], return_inverse=True, return_counts=True)
+        del names
+        share = 1.0 / np.sqrt(counts[place])
+        weights[own] = share / share.sum()
+    return weights * len(rows) / 2.0
+
+
+def _flat(data: Windows, rows: Int[np.ndarray, " N"]) -> Float[np.ndarray, "N F"]:
+    return np.asarray(data.features[rows].reshape(len(rows), -1))

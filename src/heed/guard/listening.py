@@ -1,0 +1,198 @@
+"""How a guard listens: from encoded windows to the risk of each, what each token added, and what each head did.
+
+Two ways with the same outside: `HeadListening` to the heads of a `Profile` (whole texts, one query token or the
+first generated ones), `LearnedListening` with the weights of a `LearnedProfile` (windows, several query rows).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from heed.errors import ProfileError
+from heed.guard.pair import Window
+from heed.guard.prompt import parts_of
+from heed.guard.query import QueryTokens, new_tokens
+from heed.model import Model
+from heed.probe import LastRowMass, LayerKey, PrefixCache, Probe, PromptRow, Reading, TailRows, read
+from heed.probe.layers import layers_of
+from heed.profile import LearnedProfile, Profile
+from heed.reduce.contrast import AGGREGATIONS
+from heed.text.evidence import HeadGrid
+from heed.text.span import CharSpan, TokenSpan
+from heed.text.windows import windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What was heard of one window: its risk (NaN if attention was not finite), its tokens' additions, its heads."""
+
+    risk: float
+    weights: Float[np.ndarray, " T"]
+    """Of the data's tokens: what each added to the risk, 0 and above."""
+    heads: HeadGrid
+
+
+class Listening(Protocol):
+    """What a guard needs of a profile."""
+
+    @property
+    def profile(self) -> Profile | LearnedProfile:
+        """What it listens with."""
+        ...
+
+    @property
+    def made_for(self) -> str:
+        """What a calibration must have been made for."""
+        ...
+
+    @property
+    def question(self) -> str:
+        """Trusted text behind the data, empty if there is none."""
+        ...
+
+    def split(self, data: str) -> tuple[CharSpan, ...]:
+        """The stretches of a text that are read, each for itself."""
+        ...
+
+    def hear(self, batch: Sequence[Window]) -> list[Heard]:
+        """One pass over windows of like length."""
+        ...
+
+    def of_text(self, risks: Float[np.ndarray, " W"]) -> float:
+        """The risk of a text from those of its windows."""
+        ...
+
+
+class HeadListening:
+    """The Attention Tracker's way: chosen heads, the last token's attention on instruction and data, whole texts."""
+
+    def __init__(self, model: Model, profile: Profile, query_tokens: QueryTokens) -> None:
+        self.model, self.profile, self.query_tokens = model, profile, query_tokens
+        self._layers = _layer_keys(model, profile)
+        self._prefix = PrefixCache()
+
+    @property
+    def made_for(self) -> str:
+        """The profile's digest and the query tokens."""
+        return f"{self.profile.digest}/{self.query_tokens}"
+
+    @property
+    def question(self) -> str:
+        """None."""
+        return ""
+
+    def split(self, data: str) -> tuple[CharSpan, ...]:
+        """The whole text."""
+        return (CharSpan(0, len(data)),)
+
+    def of_text(self, risks: Float[np.ndarray, " W"]) -> float:
+        """That of its only window."""
+        return float(risks[0])
+
+    def hear(self, batch: Sequence[Window]) -> list[Heard]:
+        """One pass, or one for each generated query token."""
+        reading = self._read(batch)
+        risks = np.where(reading.finite, self._risks(reading), np.nan)
+        mass, rows = reading.stack("mass"), reading.stack("row")
+        return [self._heard(float(risks[item]), mass[item], rows[item], window) for item, window in enumerate(batch)]
+
+    def _read(self, batch: Sequence[Window]) -> Reading:
+        probes: dict[str, Probe] = {"mass": LastRowMass(), "row": PromptRow()}
+        return read(
+            self.model,
+            [window.encoded for window in batch],
+            probes,
+            layers=self._layers,
+            spans=[parts_of(window.encoded)[1:3] for window in batch],
+            prefix=self._prefix,
+            new_tokens=new_tokens(self.query_tokens),
+        )
+
+    def _risks(self, reading: Reading) -> Float[np.ndarray, " B"]:
+        mass = np.stack([reading.stack("mass", step) for step in range(len(reading.steps))])  # N B L H S
+        return np.asarray(np.mean([self.profile.score(step[..., 0], step[..., 1]) for step in mass], axis=0))
+
+    def _heard(
+        self, risk: float, mass: Float[np.ndarray, "L H 2"], rows: Float[np.ndarray, "L H T"], window: Window
+    ) -> Heard:
+        own, other, data = mass[..., 0], mass[..., 1], parts_of(window.encoded)[2]
+        shape = (self.profile.n_layers, self.profile.n_heads)
+        values, weights = np.full(shape, np.nan), np.zeros(shape)
+        values[list(self.profile.layers)] = AGGREGATIONS[self.profile.aggregation](own, other)
+        weights[self.profile.heads[:, 0], self.profile.heads[:, 1]] = self.profile.weights
+        grid = HeadGrid(_SHARE, values, weights, "all on the data", "all on the instruction")
+        return Heard(risk, self.profile.contributions(rows[..., data.slice()], own, other), grid)
+
+
+class LearnedListening:
+    """Learned weights on the log masses of all heads, for the tokens after the data, window by window."""
+
+    def __init__(self, model: Model, profile: LearnedProfile) -> None:
+        self.model, self.profile = model, profile
+        self._layers = _layer_keys(model, profile)
+        self._probe = TailRows(profile.rows)
+        self._prefix = PrefixCache()
+
+    @property
+    def made_for(self) -> str:
+        """The profile's digest."""
+        return f"{self.profile.digest}/first"
+
+    @property
+    def question(self) -> str:
+        """The one the profile was fitted with."""
+        return self.profile.question
+
+    def split(self, data: str) -> tuple[CharSpan, ...]:
+        """Windows of whole sentences, as the profile was fitted on."""
+        return windows(data, size=self.profile.window, overlap=self.profile.overlap)
+
+    def of_text(self, risks: Float[np.ndarray, " W"]) -> float:
+        """See `LearnedProfile.of_text`."""
+        return self.profile.of_text(risks)
+
+    def hear(self, batch: Sequence[Window]) -> list[Heard]:
+        """One pass, ended after the profile's depth."""
+        prompts = [window.encoded for window in batch]
+        reading = read(self.model, prompts, {"rows": self._probe}, layers=self._layers, prefix=self._prefix)
+        rows = reading.stack("rows").swapaxes(1, 3).swapaxes(2, 3)  # B L H R T -> B R L H T
+        return [
+            self._heard(rows[item, ..., : len(window.encoded)], window, finite=bool(reading.finite[item]))
+            for item, window in enumerate(batch)
+        ]
+
+    def _heard(self, rows: Float[np.ndarray, "R L H T"], window: Window, *, finite: bool) -> Heard:
+        kind = "given" if window.question.given else "neutral"
+        parts = parts_of(window.encoded)
+        mass = masses(rows, parts)
+        risk = float(self.profile.score(mass[None], kind=kind)[0]) if finite else float("nan")
+        added = self.profile.contributions(rows[..., parts[2].slice()], mass[..., 2], kind=kind)
+        own, other = mass[-1, ..., 1], mass[-1, ..., 2]
+        values = np.full((self.profile.n_layers, self.profile.n_heads), np.nan)
+        values[: self.profile.depth] = AGGREGATIONS["normalize_sum"](own, other)
+        weights = np.zeros_like(values)
+        size = np.abs(self.profile.weights[kind][..., 1:3]).sum((0, 3))
+        weights[: self.profile.depth] = size / size.sum()
+        grid = HeadGrid(_SHARE, values, weights, "all on the data", "all on the instruction")
+        return Heard(risk, np.maximum(added, 0.0), grid)
+
+
+_SHARE = "Share of attention that stayed on the instruction"
+
+
+def masses(rows: Float[np.ndarray, "R L H T"], parts: Sequence[TokenSpan]) -> Float[np.ndarray, "R L H 4"]:
+    """Mass of each row on the four parts of its prompt, in [0, 1]."""
+    return np.stack([rows[..., part.slice()].sum(-1) for part in parts], axis=-1)
+
+
+def _layer_keys(model: Model, profile: Profile | LearnedProfile) -> tuple[LayerKey, ...]:
+    keys = {key.index: key for key in layers_of(model).keys if key.kind == "self"}
+    missing = [layer for layer in profile.layers if layer not in keys]
+    if missing:
+        raise ProfileError(
+            f"expected attention in layers {missing} (a profile of {profile.model}), found none in {model.name}"
+        )
+    return tuple(keys[layer] for layer in profile.layers)
