@@ -21,7 +21,7 @@ def ways_of(model: heed.Model, data: list[str]) -> dict[str, Callable[[int], obj
     """The published way, the guard that knows the instruction, and the guard that has seen nothing."""
     dtype, guard = dtype_name(model), guard_of(model)
     other = embedded(dtype)
-    published = PublishedWay(other.hf, other.tokenizer, heads=guard.profile.heads.tolist())
+    published = PublishedWay(other.hf, other.tokenizer)
     fresh = [guard_of(model) for _ in data]
     for seed in (-1, -2, -3):
         guard.check(INSTRUCTION, data_of(model, _WARM, seed=seed))

@@ -11,10 +11,12 @@ import sys
 from torch import Tensor
 
 from harness import Claim, at_most, main, pick
-from heed.guard.prompt import encode_pair, spans_of
-from heed.probe import LastRow, LastRowMass, LayerView, Moment, Probe, read
+from heed.guard.prompt import encode_pair
+from heed.probe import LayerView, Moment, Probe, TailRows, read
 from heed.probe.layers import layers_of
 from heed.probe.prompt import tokenizer_of
+from heed.profile import LearnedProfile
+from heed.text.windows import windows
 from inputs import INSTRUCTION, data_of, embedded, guard_of
 from machine import child, held_bytes, peak_bytes, reset_peak
 from published import PublishedWay
@@ -33,11 +35,11 @@ class Counting:
         self.block = 0
 
     def __call__(self, view: LayerView, moment: Moment, /) -> Tensor:
-        """Reduce a layer; count its result, its logsumexps, and one row of weights a head."""
+        """Reduce a layer; count its result, its logsumexps, and the rows of weights that were made for it."""
         value = self.probe(view, moment)
         self.kept += value.numel() * 4
         self.lse = 0 if view.lse_of_rows is None else view.lse_of_rows.numel() * 4
-        self.block = max(self.block, view.q.shape[1] * view.n_keys * 4)
+        self.block = max(self.block, value.numel() * 4)
         return value
 
     @property
@@ -56,11 +58,15 @@ def guard_bytes(tokens: int) -> dict[str, int]:
     reset_peak()
     guard.check(INSTRUCTION, data)
     peak = peak_bytes() - before
-    prompt = encode_pair(INSTRUCTION, data, tokenizer_of(model))
-    layers = [key for key in layers_of(model).keys if key.index in guard.profile.layers]
-    counting = {"mass": Counting(LastRowMass()), "row": Counting(LastRow())}
-    read(model, [prompt], counting, layers=layers, spans=[spans_of(prompt)])
-    return {"bytes": sum(one.nbytes for one in counting.values()), "peak": peak}
+    profile = guard.profile
+    assert isinstance(profile, LearnedProfile)
+    layers = [key for key in layers_of(model).keys if key.index in profile.layers]
+    spans = windows(data, size=profile.window, overlap=profile.overlap)
+    texts = [data[span.slice()] for span in spans]
+    prompts = [encode_pair(INSTRUCTION, text, tokenizer_of(model), question=profile.question) for text in texts]
+    counting = Counting(TailRows(profile.rows))
+    read(model, prompts, {"rows": counting}, layers=layers)
+    return {"bytes": counting.nbytes, "peak": peak}
 
 
 def published_bytes(tokens: int) -> dict[str, int]:

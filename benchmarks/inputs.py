@@ -9,7 +9,7 @@ from random import Random
 import heed
 from harness import Skip
 from heed.errors import ModelNotFoundError, ProfileError
-from heed.guard.prompt import encode_pair
+from heed.guard.prompt import DATA, encode_pair
 from heed.probe.prompt import tokenizer_of
 from heed.settings import settings
 
@@ -36,17 +36,17 @@ def dtype_name(model: heed.Model) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
-def guard_of(model: heed.Model) -> heed.Guard:
-    """The guard with the model's shipped (or fitted) profile; nothing kept of earlier prompts."""
+def guard_of(model: heed.Model, *, profile: str | None = None) -> heed.Guard:
+    """The guard with the model's shipped (or fitted) profile, or the shipped one of a name; it has read nothing yet."""
     try:
-        return heed.Guard(model)
+        return heed.Guard(model, profile=profile)
     except ProfileError as error:
         raise Skip(str(error)) from error
 
 
-def judging_guard(model: heed.Model) -> heed.Guard:
+def judging_guard(model: heed.Model, *, profile: str | None = None) -> heed.Guard:
     """A guard that decides, not only scores."""
-    guard = guard_of(model)
+    guard = guard_of(model, profile=profile)
     if guard.calibrations is None:
         raise Skip(f"the guard profile of {model.name} has no calibration, so nothing is decided")
     return guard
@@ -63,6 +63,17 @@ def data_of(model: heed.Model, tokens: int, *, seed: int, instruction: str = INS
         raise ValueError(
             f"expected a prompt of {tokens} tokens, found {found}: a word is not one token in {model.name}"
         )
+    return data
+
+
+def prose_of(model: heed.Model, tokens: int, *, seed: int) -> str:
+    """Untrusted data of so many tokens by itself, in sentences of a dozen words, other words for each seed."""
+    draw = Random(seed)
+    signs = ({0: "The", 12: "."}.get(place % 13, draw.choice(_WORDS)) for place in range(tokens))
+    data = " ".join(signs).replace(" .", ".")
+    found = len(encode_pair(INSTRUCTION, data, tokenizer_of(model)).part(DATA))
+    if found != tokens:
+        raise ValueError(f"expected data of {tokens} tokens, found {found}: a word is not one token in {model.name}")
     return data
 
 

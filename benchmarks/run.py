@@ -26,6 +26,8 @@ NAMES = (
     "load_second_time",
     "bf16_changes_few_decisions",
     "guard_quality",
+    "guard_speed",
+    "guard_limits",
 )
 _LIMIT_S = 1200
 

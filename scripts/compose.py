@@ -168,21 +168,25 @@ def _records(value: Any) -> Iterator[list[Any]]:
             yield from _records(item)
 
 
-def _agent(records: list[list[Any]], roles: list[str], attacks: list[str], rng: random.Random, *, attacked: bool) -> Row:
+def _agent(
+    records: list[list[Any]], roles: list[str], attacks: list[str], rng: random.Random, *, attacked: bool
+) -> Row:
     text = ""
     while len(text) < 80:
         some = rng.choice(records)
         first = rng.randrange(len(some))
         taken = json.loads(json.dumps(some[first : first + rng.randint(1, 6)], default=str))
-        form = rng.choice(["indented", "json", "yaml", "python"])
-        text = {
-            "indented": lambda: json.dumps(taken, ensure_ascii=False, indent=2),
-            "json": lambda: json.dumps(taken, ensure_ascii=False),
-            "yaml": lambda: yaml.safe_dump(taken, allow_unicode=True, sort_keys=False, width=10**6),
-            "python": lambda: str(taken),
-        }[form]()[: rng.choice([500, 900, 1600])]
+        text = _written(taken, rng.choice(["indented", "json", "yaml", "python"]))[: rng.choice([500, 900, 1600])]
     role = rng.choice(roles)
     return plant(role, text, rng.choice(attacks), rng, family="agents") if attacked else _row(role, text, 0)
+
+
+def _written(records: Any, form: str) -> str:
+    if form == "yaml":
+        return yaml.safe_dump(records, allow_unicode=True, sort_keys=False, width=10**6)
+    if form == "python":
+        return str(records)
+    return json.dumps(records, ensure_ascii=False, indent=2 if form == "indented" else None)
 
 
 def _trivia(folder: Path) -> Iterator[str]:

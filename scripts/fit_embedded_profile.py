@@ -1,37 +1,75 @@
-"""Fit the guard profile that ships for the embedded model, and put it where it is shipped from.
+"""Fit the guard profiles that ship for the embedded model, and put them where they are shipped from.
 
-Needs development data: ``HEED_DEV_DATA`` names a folder whose ``guard/*.jsonl`` hold labelled pairs. Depth is the
-budget: 21 of 30 layers, so that a check costs about two thirds of a pass (LOG.md, 2026-11-22).
+Needs development data: ``HEED_DEV_DATA`` names a folder whose ``guard`` and ``cite`` hold public sets. About twenty
+minutes on two cores; ``--keep FILE`` keeps what was read, so that a second run only does the arithmetic.
 """
 
-import shutil
+import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from compose import compose
+
 import heed
-from heed.guard.fit import fit
+from heed.guard.calibration import Calibrations
+from heed.guard.data import load_pairs
+from heed.guard.fit_linear import THRESHOLD, read_windows, weigh
+from heed.guard.learn import Windows
+from heed.model import Model
+from heed.profile import LearnedProfile
 from heed.settings import settings
 
-DEPTH, FPR, LIMIT, LONGEST = 21, 0.05, 240, 2048
+DEPTHS = {"fast": [18], "full": [30]}
+"""Layers that each profile may run (LOG.md)."""
+FPR, LONGEST = 0.04, 2048
 SOURCE = Path(__file__).parents[1] / "src" / "heed"
 
 
 def main() -> int:
-    """Fit, show the table, copy the two files."""
+    """Read, fit, show the tables, write the files."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--keep", type=Path, help="where to keep the read windows, or to find them")
     data = settings().dev_data
-    files = [] if data is None else sorted((data / "guard").glob("*.jsonl"))
-    if not files:
-        print("expected HEED_DEV_DATA to name a folder with guard/*.jsonl, found none", file=sys.stderr)
+    if data is None:
+        print("expected HEED_DEV_DATA to name a folder with guard/ and cite/, found nothing", file=sys.stderr)
         return 2
     model = heed.load()
-    with tempfile.TemporaryDirectory() as folder:
-        report = fit(model, files, out=Path(folder), fpr=FPR, depth=DEPTH, limit=LIMIT, longest=LONGEST)
-        for row in report.table():
-            print(" | ".join(row))
-        shutil.copy(Path(folder) / "profile.json", SOURCE / "profile" / "shipped" / "guard-smollm2-135m-instruct.json")
-        shutil.copy(Path(folder) / "calibration.json", SOURCE / "guard" / "calibrations" / f"{model.fingerprint}.json")
+    windows = _windows(model, data, options.parse_args().keep)
+    for name, depths in DEPTHS.items():
+        profile, calibrations = weigh(model, windows, depths, fpr=FPR)
+        _ship(replace(profile, name=name, source="scripts/fit_embedded_profile.py"), calibrations)
     return 0
+
+
+def _windows(model: Model, data: Path, keep: Path | None) -> Windows:
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = load_pairs(compose(Path(folder), data))
+    if keep is None or not keep.exists():
+        found = read_windows(model, pairs, depth=model.anatomy.layers, longest=LONGEST, progress=_tell)
+        if keep is not None:
+            places = {id(pair): place for place, pair in enumerate(pairs)}
+            kept = [places[id(pair)] for pair in found.pairs]
+            np.savez(keep, kept=kept, texts=found.texts, labels=found.labels, rows=found.rows, features=found.features)
+        return found
+    stored = np.load(keep)
+    rows = tuple(int(row) for row in stored["rows"])
+    kept = [pairs[index] for index in stored["kept"]]
+    return Windows(kept, stored["texts"], stored["labels"], rows, stored["features"].astype(np.float32))
+
+
+def _tell(done: int, total: int) -> None:
+    print(f"\r{done:,} of {total:,} tokens", end="", file=sys.stderr)
+
+
+def _ship(profile: LearnedProfile, calibrations: Calibrations) -> None:
+    profile.save(SOURCE / "profile" / "shipped" / f"guard-smollm2-135m-instruct-{profile.name}.json")
+    calibrations.save(SOURCE / "guard" / "calibrations" / f"{profile.digest}.json")
+    print(f"{profile.name}: depth {profile.depth}, threshold {THRESHOLD}, {profile.quality['depths']}")
+    for name, one in profile.quality["sets"].items():
+        print(" ", name, one)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """A tiny model folder with a chat template, built in memory and saved: what the command line is tried on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from heed.profile import Profile
+from heed.model import Model, load
+from heed.profile import LearnedProfile, Profile
 
 LAYERS, HEADS, CONTEXT = 2, 2, 512
 _SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -59,3 +61,33 @@ def tiny_profile(path: Path, *, layers: int = LAYERS, heads: int = HEADS, model:
     )
     profile.save(path)
     return path
+
+
+def keen_model(path: Path) -> Model:
+    """The tiny model with queries and keys thirty times as large: its attention differs from text to text."""
+    folder = tiny_folder(path)
+    hf = LlamaForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for layer in hf.model.layers:
+            layer.self_attn.q_proj.weight.mul_(30.0)
+            layer.self_attn.k_proj.weight.mul_(30.0)
+    hf.save_pretrained(folder)
+    return load(folder, dtype="float32")
+
+
+def tiny_learned(model: Model, **more: Any) -> LearnedProfile:
+    """A guard profile with random weights on all heads of a model of the tiny one's shape, for windows of 60 bytes."""
+    rng = np.random.default_rng(0)
+    fields = {
+        "task": "guard",
+        "model": model.name,
+        "n_layers": LAYERS,
+        "n_heads": HEADS,
+        "rows": (-12, -2, -1),
+        "weights": {kind: rng.normal(0.0, 0.2, (3, LAYERS, HEADS, 4)) for kind in ("given", "neutral")},
+        "bias": {"given": 0.25, "neutral": -0.25},
+        "window": 60,
+        "question": "What now?",
+        "fingerprints": (model.fingerprint,),
+    }
+    return LearnedProfile(**fields | more)

@@ -18,7 +18,7 @@ from heed.text.span import TokenSpan
 from published import PublishedWay
 
 FOLDER = Path(run.__file__).parent
-SHARED = {"harness", "inputs", "machine", "published", "run"}
+SHARED = {"adaptive", "buried", "harness", "inputs", "machine", "published", "run"}
 
 
 @pytest.fixture

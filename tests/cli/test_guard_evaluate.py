@@ -49,10 +49,15 @@ def test_json_has_every_measure(heed, guarded, sets):
 
 
 def test_leaving_one_out_fits_on_the_others(heed, tiny, sets):
-    done = heed("guard", "evaluate", *sets, "--leave-one-out", "--model", tiny, "--dtype", "float32", "--json")
+    third = sets[0].with_name("three.jsonl")
+    third.write_text(sets[0].read_text("utf-8").replace("one", "three"), encoding="utf-8")
+    words = ["guard", "evaluate", "--leave-one-out", "--model", tiny, "--dtype", "float32", "--json"]
+    done = heed(*words, *sets, third)
     assert done.code == 0, done.err
     assert done.json["way"] == "anew for each set, fitted on the others"
-    assert set(done.json["sets"]) == {"one", "two"}
+    assert set(done.json["sets"]) == {"one", "two", "three"}
+    few = heed(*words, *sets)
+    assert (few.code, "from at least two data sets" in few.err) == (2, True)  # one is left to fit on
 
 
 @pytest.mark.parametrize(

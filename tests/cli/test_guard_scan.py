@@ -154,7 +154,7 @@ def test_the_manifest_says_what_the_answers_depend_on(scan, tmp_path):
     scan(write(tmp_path / "in.jsonl", *PAIRS))
     config = json.loads((tmp_path / "out.jsonl.manifest.json").read_text("utf-8"))["config"]
     assert set(config) == {
-        "task", "heed", "model", "dtype", "profile", "aggregation", "query_tokens", "preset", "calibrations",
+        "task", "heed", "model", "dtype", "profile", "query_tokens", "preset", "calibrations",
     }  # fmt: skip
     assert config["calibrations"]["given"]["threshold"] == 0.5
     assert config["dtype"] == "float32"

@@ -47,7 +47,7 @@ def test_no_record_holds_the_text(heed, guarded, tmp_path, monkeypatch):
 
     source = tmp_path / "in.jsonl"
     source.write_text('{"data": "secret"}\n{"data": ["secret"]}\n', encoding="utf-8")
-    monkeypatch.setattr("heed.guard.guard.Guard._read", full)
+    monkeypatch.setattr("heed.guard.listening.HeadListening.hear", full)
     done = heed("--log-json", "guard", "scan", source, "--out", tmp_path / "out", "--stop-on-error", *guarded)
     records, _ = log(done)
     assert [(r.get("status"), r.get("error")) for r in records] == [("out_of_memory", None), (None, "JobError")]

@@ -59,7 +59,10 @@ def test_no_command_shows_help_and_is_bad_usage(heed):
         (["guard", "scan", "missing.jsonl", "--out", "o"], "expected a file at missing.jsonl, found nothing"),
         (["guard", "scan", ".", "--out", "o"], "expected a file at ., found a folder"),
         (["guard", "check", "missing.txt"], "expected a file at missing.txt, found nothing"),
-        (["guard", "check", "--profile", "missing.json"], "does not exist"),
+        (
+            ["guard", "check", "--profile", "missing.json"],
+            "expected fast or full, or a file or folder, found 'missing.json'",
+        ),
     ],
 )
 def test_bad_usage_is_one_clean_message(heed, words, found):

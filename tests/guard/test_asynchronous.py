@@ -37,7 +37,7 @@ class Gate:
     def __init__(self, monkeypatch):
         self.opened, self.entered = threading.Event(), threading.Event()
         self.now = self.most = self.passes = 0
-        lock, judge = threading.Lock(), Guard._judge
+        lock, hear = threading.Lock(), Guard._hear
 
         def held(guard, batch):
             with lock:
@@ -46,12 +46,12 @@ class Gate:
                 self.most = max(self.most, self.now)
             self.entered.set()
             assert self.opened.wait(PATIENCE_S)
-            found = list(judge(guard, batch))
+            found = list(hear(guard, batch))
             with lock:
                 self.now -= 1
             return iter(found)
 
-        monkeypatch.setattr(Guard, "_judge", held)
+        monkeypatch.setattr(Guard, "_hear", held)
 
     async def reached(self):
         assert await asyncio.to_thread(self.entered.wait, PATIENCE_S)
@@ -173,7 +173,7 @@ def test_errors_reach_the_caller(guard, monkeypatch):
     def fail(guard, batch):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Guard, "_judge", fail)
+    monkeypatch.setattr(Guard, "_hear", fail)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(guard.acheck(*PAIRS[0]))
 

@@ -1,7 +1,8 @@
-"""Fitting on a tiny model: what is written is what the guard finds; bad data is named by file and line."""
+"""Fitting heads on a tiny model: what is written is what the guard finds; bad data is named by file and line."""
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from heed.errors import InputError, RecordError
 from heed.guard import Guard
 from heed.guard.data import data_hash, load_pairs
-from heed.guard.fit import fit, read_masses
+from heed.guard.fit import FitMethod, fit
+from heed.guard.fit_margin import read_masses
 from heed.guard.prompt import encode_pair
 from heed.model import load
 from heed.probe.prompt import tokenizer_of
@@ -49,7 +51,7 @@ def files(tmp_path) -> list[Path]:
 def test_a_fitted_profile_is_the_one_the_guard_uses(model, files, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HEED_PROFILES_DIR", str(tmp_path / "profiles"))
     seen = []
-    report = fit(model, files, fpr=0.1, progress=lambda done, total: seen.append((done, total)))
+    report = fit(model, files, method="margin", fpr=0.1, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1]
     guard = Guard(model)
     assert guard.profile.digest == report.profile.digest
@@ -65,7 +67,7 @@ def test_a_fitted_profile_is_the_one_the_guard_uses(model, files, tmp_path, monk
 
 
 def test_scores_of_the_guard_are_those_of_the_fit(model, files, tmp_path) -> None:
-    report = fit(model, files[:2], out=tmp_path / "p", fpr=0.1)
+    report = fit(model, files[:2], method="margin", out=tmp_path / "p", fpr=0.1)
     pairs = load_pairs(files[:2])
     tokenizer = tokenizer_of(model)
     masses = read_masses(model, [encode_pair(p.instruction, p.data, tokenizer) for p in pairs])
@@ -75,12 +77,13 @@ def test_scores_of_the_guard_are_those_of_the_fit(model, files, tmp_path) -> Non
     np.testing.assert_allclose([v.score for v in verdicts], scores, atol=1e-5)
 
 
-def test_depth_is_kept(model, files, tmp_path) -> None:
-    assert fit(model, files, out=tmp_path / "p", fpr=0.1, depth=1).profile.depth == 1
+@pytest.mark.parametrize("method", get_args(FitMethod))
+def test_depth_is_kept(model, files, tmp_path, method) -> None:
+    assert fit(model, files, method=method, out=tmp_path / "p", fpr=0.1, depth=1).profile.depth == 1
 
 
 def test_one_data_set_alone_is_judged_in_fifths(model, files, tmp_path) -> None:
-    report = fit(model, files[:1], out=tmp_path / "p", fpr=0.1)
+    report = fit(model, files[:1], method="margin", out=tmp_path / "p", fpr=0.1)
     assert report.calibrations.neutral is None
     assert np.isfinite(report.profile.quality["auroc_left_out"])
 
@@ -89,13 +92,13 @@ def test_rows_that_cannot_be_read_are_counted(model, tmp_path, files) -> None:
     long = [{"id": "x", "instruction": "Do.", "data": "word " * 900, "label": 1},
             {"id": "y", "instruction": "Do.", "data": "a\ud800", "label": 0}]  # fmt: skip
     write(tmp_path / "d.jsonl", rows(12, seed=3) + long)
-    report = fit(model, [*files, tmp_path / "d.jsonl"], out=tmp_path / "p", fpr=0.1)
+    report = fit(model, [*files, tmp_path / "d.jsonl"], method="margin", out=tmp_path / "p", fpr=0.1)
     assert report.left_out_rows == 2
 
 
 def test_rows_without_an_instruction_alone_are_refused_before_the_pass(model, files) -> None:
     with pytest.raises(InputError, match="at least 10 benign and 10 injected rows with an instruction"):
-        fit(model, files[2:], fpr=0.1)
+        fit(model, files[2:], method="margin", fpr=0.1)
 
 
 def test_heads_of_a_hybrid_model_are_named_by_their_own_layers(tmp_path, files) -> None:
@@ -114,7 +117,7 @@ def test_heads_of_a_hybrid_model_are_named_by_their_own_layers(tmp_path, files) 
         layer_types=["linear_attention", "full_attention", "linear_attention", "full_attention"],
     )  # fmt: skip
     hybrid = wrap(tf.Qwen3NextForCausalLM(config).eval(), tokenizer, name="hybrid")
-    report = fit(hybrid, files[:2], out=tmp_path / "p", fpr=0.1)
+    report = fit(hybrid, files[:2], method="margin", out=tmp_path / "p", fpr=0.1)
     assert set(report.profile.heads[:, 0].tolist()) <= {1, 3}
     assert report.profile.baseline == "none"
     assert Guard(hybrid, profile=tmp_path / "p").check("Summarise.", "cat dog").status == "ok"
@@ -157,7 +160,9 @@ def test_one_class_alone_and_missing_files_are_refused(tmp_path) -> None:
     only = write(tmp_path / "only.jsonl", [row for row in rows(6) if row["label"] == 0])
     with pytest.raises(RecordError, match="label 0 and rows with label 1"):
         load_pairs([only])
-    with pytest.raises(RecordError, match="expected a JSONL file"):
+    with pytest.raises(
+        RecordError, match=r"expected labelled pairs as JSON lines in UTF-8 in .*none\.jsonl, found: .*No such file"
+    ):
         load_pairs([tmp_path / "none.jsonl"])
 
 
@@ -166,6 +171,8 @@ def test_impossible_settings_are_refused(model, files) -> None:
         fit(model, files, fpr=0.0)
     with pytest.raises(InputError, match=r"depth in 1\.\.2, found"):
         fit(model, files, depth=3)
+    with pytest.raises(InputError, match="expected the method as one of linear, margin, stability, found 'ridge'"):
+        fit(model, files, method="ridge")
 
 
 def test_limit_draws_the_same_rows_again(files) -> None:

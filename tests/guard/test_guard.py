@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from heed import errors
 from heed.errors import InputError, ProfileError
 from heed.guard import AbstainedError, Calibration, Calibrations, Guard, pair
-from heed.guard.prompt import encode_pair, spans_of
+from heed.guard.listening import HeadListening
+from heed.guard.pair import prepare
 from heed.guard.query import MOST_GENERATED, new_tokens
 from heed.model import load, wrap
 from heed.probe import Reading
@@ -54,11 +55,13 @@ def test_a_verdict_says_all_it_should(guard) -> None:
     assert 0.0 <= verdict.score <= 1.0
     assert verdict.seconds > 0
     assert "threshold" in verdict.reason
-    assert verdict.spans
-    weights = [span.weight for span in verdict.spans]
-    assert weights == sorted(weights, reverse=True)
-    assert sum(weights) <= 1.0 + 1e-6
+    for found in (verdict.spans, verdict.marks):
+        weights = [span.weight for span in found]
+        assert weights
+        assert weights == sorted(weights, reverse=True)
+        assert sum(weights) <= 1.0 + 1e-6
     assert all(word in "The cat sat on the mat." for word in verdict.words)
+    assert [(s.start, s.end) for s in verdict.spans] == [(0, 23)]
     assert verdict.scene().risk == (verdict.score, 0.5)
 
 
@@ -72,6 +75,7 @@ def test_check_many_keeps_the_order_and_equals_check(guard) -> None:
         if alone.score is not None:
             assert abs(verdict.score - alone.score) < 1e-4
             assert [s.span for s in verdict.spans] == [s.span for s in alone.spans]
+            assert [s.span for s in verdict.marks] == [s.span for s in alone.marks]
     assert guard.check_many([]) == []
     assert guard.check_many(pair for pair in PAIRS[:1])[0].status == "ok"
 
@@ -110,7 +114,7 @@ def test_what_cannot_be_judged_is_abstained_from(guard, instruction, data, statu
 def test_odd_text_is_judged(guard, data) -> None:
     verdict = guard.check("Summarise the text.", data)
     assert verdict.status == "ok"
-    assert all(0 <= s.start < s.end <= len(data) for s in verdict.spans)
+    assert all(0 <= s.start < s.end <= len(data) for s in (*verdict.spans, *verdict.marks))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -119,7 +123,7 @@ def test_no_text_raises(guard, data, instruction) -> None:
     verdict = guard.check(instruction, data)
     assert (verdict.status == "ok") == (verdict.flagged is not None)
     assert verdict.status in {"ok", "empty_data", "empty_instruction", "span_not_found", "invalid_text"}
-    assert all(0 <= s.start < s.end <= len(data) for s in verdict.spans)
+    assert all(0 <= s.start < s.end <= len(data) for s in (*verdict.spans, *verdict.marks))
 
 
 def test_wrong_types_are_the_callers_mistake(guard) -> None:
@@ -144,7 +148,7 @@ def _fields(profile: Profile) -> dict:
 
 def test_out_of_memory_is_retried_one_by_one_and_then_abstained_from(model, profile, monkeypatch) -> None:
     from heed.errors import OutOfMemoryError
-    from heed.guard import guard as module
+    from heed.guard import listening as module
 
     guard, true = Guard(model, profile=profile, threshold=0.5), module.read
     sizes = []
@@ -170,13 +174,13 @@ def test_query_tokens(model, profile, tokens) -> None:
     assert (abs(verdict.score - first.score) < 1e-6) == (tokens in ("first", 1))
     assert new_tokens(tokens) == {"first": 0, 1: 0, 2: 2, 3: 3, "all": MOST_GENERATED}[tokens]
     assert verdict.spans == first.spans
+    assert verdict.marks == first.marks
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [("first", 1), (1, 1), (2, 2), (3, 3)])
 def test_n_query_tokens_are_n_passes_and_only_the_prompts_row_is_kept(model, profile, tokens, steps) -> None:
-    encoded = encode_pair("Summarise.", "The cat sat on the mat.", model.tokenizer)
-    guard = Guard(model, profile=profile, threshold=0.5, query_tokens=tokens)
-    reading = guard._read([encoded], [spans_of(encoded)])
+    listening = HeadListening(model, profile, tokens)
+    reading = listening._read(prepare(model, 0, "Summarise.", "The cat sat on the mat.", split=listening.split))
     assert len(reading.steps) == steps
     assert [reading.stack("row", step).size > 0 for step in range(steps)] == [True] + [False] * (steps - 1)
 
@@ -267,18 +271,18 @@ def test_texts_without_an_instruction_lack_a_threshold_of_their_own(model, profi
 
 def test_a_prompt_the_reading_calls_not_finite_is_abstained_from(guard, monkeypatch) -> None:
     """A kernel may turn NaN into zeros, which look like a risk of 1."""
-    true = guard._read
-    finite = np.array([False])
-    monkeypatch.setattr(guard, "_read", lambda *args: replace(true(*args), finite=finite))
+    listening, finite = guard._listening, np.array([False])
+    true = listening._read
+    monkeypatch.setattr(listening, "_read", lambda batch: replace(true(batch), finite=finite))
     assert guard.check("Do.", "Hello.").status == "not_finite"
 
 
 def test_seconds_hold_rendering_and_encoding(guard, monkeypatch) -> None:
     true = pair.encode_pair
 
-    def slow(*args):
+    def slow(*args, **more):
         sleep(0.2)
-        return true(*args)
+        return true(*args, **more)
 
     monkeypatch.setattr(pair, "encode_pair", slow)
     assert all(verdict.seconds >= 0.2 for verdict in guard.check_many([("Do.", "Hello."), ("Do.", "Hallo.")]))

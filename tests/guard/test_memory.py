@@ -39,7 +39,7 @@ def folder(tmp_path):
 def checked(guard):
     for data in ("Hello.", "Hi.", "Bye."):  # the same beginning thrice: it is kept
         guard.check(SHARED, data)
-    assert guard._prefix._kept
+    assert guard._listening._prefix._kept
 
 
 def asked_from_asyncio(guard):
@@ -94,7 +94,7 @@ def test_verdicts_and_stats_do_not_hold_the_model(folder, profile):
 def test_a_prefix_cache_that_outlives_the_model_does_not_hold_it(folder, profile):
     guard = Guard(load(folder, dtype="float32"), profile=profile, threshold=0.5)
     checked(guard)
-    hf, kept = ref(guard.model.hf), guard._prefix
+    hf, kept = ref(guard.model.hf), guard._listening._prefix
     del guard
     assert gone(hf)
     assert kept._kept

@@ -92,7 +92,7 @@ def test_offsets_count_in_the_raw_string_and_name_its_json_field():
     (span,) = part.verdict.spans
     assert "BAD thing." in part.text[span.start : span.end]
     assert part.fields(part.verdict.spans)[0][-1] == "$.mails[1].body"
-    assert part.record()["injected"][0]["fields"][0] == "$.mails[0].body"
+    assert part.record()["spans"][0]["fields"][0] == "$.mails[0].body"
     assert check(OPENAI).parts[3].fields(check(OPENAI).parts[3].verdict.spans) == ((),)
 
 

@@ -1,12 +1,11 @@
 """`heed guard compare`: two models or profiles judge the same labelled texts, and are set side by side."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from heed.cli.evaluate import FilesArgument, LimitOption
-from heed.cli.options import DeviceOption, DtypeOption, JsonOption, load_guard
+from heed.cli.options import DeviceOption, DtypeOption, JsonOption, check_profile, load_guard
 from heed.cli.output import print_json, print_table, progress_bar, tell
 
 if TYPE_CHECKING:
@@ -20,8 +19,8 @@ def compare(
         tuple[str, str], typer.Option("--models", metavar="A B", help="Hub ids, folders, GGUF files, or `embedded`.")
     ] = ("embedded", "embedded"),
     profiles: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option("--profiles", metavar="P Q", exists=True, help="A profile for each; else those known for them."),
+        tuple[str, str] | None,
+        typer.Option("--profiles", metavar="P Q", help="A profile for each (fast, full or a path); else those known."),
     ] = None,
     ensemble: Annotated[
         Literal["average", "vote"], typer.Option("--ensemble", help="How both together decide.")
@@ -44,7 +43,9 @@ def compare(
     from heed.guard.data import load_pairs
 
     pairs = load_pairs(files, limit=limit)
-    own: tuple[Path | None, Path | None] = (None, None) if profiles is None else profiles
+    own: tuple[str | None, str | None] = (None, None) if profiles is None else profiles
+    for profile in own:
+        check_profile(profile)
     names = [model if profile is None else f"{model} ({profile})" for model, profile in zip(models, own, strict=True)]
     loaders = [
         (name, lambda model=model, profile=profile: load_guard(model, dtype=dtype, device=device, profile=profile))

@@ -1,12 +1,14 @@
 """`heed guard fit`: labelled texts come in, a profile with its calibration for one model goes out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from heed.cli.options import AggregationOption, DeviceOption, DtypeOption, JsonOption, ModelOption, load_model
 from heed.cli.output import print_json, print_table, progress_bar, tell
+
+MethodName = Literal["linear", "margin", "stability"]
 
 
 def fit(
@@ -19,6 +21,12 @@ def fit(
         Path | None,
         typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write; else where `check` will find it."),
     ] = None,
+    method: Annotated[
+        MethodName,
+        typer.Option(
+            "--method", help="Learned weights on all heads, or few heads by the margin rule (k by AUROC or stability)."
+        ),
+    ] = "linear",
     fpr: Annotated[float, typer.Option("--fpr", help="Share of benign texts that may be flagged.")] = 0.01,
     depth: Annotated[
         str, typer.Option("--depth", metavar="auto|N", help="Most layers that a check may run; fewer are faster.")
@@ -31,10 +39,10 @@ def fit(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the heads of a model to listen to, and the threshold, from labelled texts.
+    """Learn how to read a model's heads, and the threshold, from labelled texts.
 
-    Each line of a data set is a JSON object: `data`, `label` (1 where the data holds an injection, else 0) and
-    `instruction` (may be null).
+    Each line of a data set is a JSON object: `data`, `label` (1 where the data holds an injection, else 0),
+    `instruction` (may be null), and where known `injected_start` and `injected_end`.
 
     Exit codes: 0 fitted, 2 bad usage or input, 3 could not run.
     """
@@ -46,6 +54,7 @@ def fit(
         report = fit(
             loaded,
             data,
+            method=method,
             out=out,
             fpr=fpr,
             depth=layers,

@@ -4,7 +4,6 @@ import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,7 +69,7 @@ class _Talk:
 
     guard: "Guard"
     instruction: str | None
-    profile: Path | None
+    profile: str | None
     dtype: DtypeName
     device: str | None
     as_json: bool

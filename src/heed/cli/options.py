@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from heed.model import Model
 
 STDIN = Path("-")
+PROFILE_NAMES = ("fast", "full")
 
 PresetName = Literal["strict", "balanced", "permissive"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -29,10 +30,28 @@ DtypeOption = Annotated[DtypeName, typer.Option("--dtype", help="Number format o
 DeviceOption = Annotated[
     str | None, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:<n> or mps.", show_default="cpu")
 ]
+
+
+def check_profile(value: str | None) -> str | None:
+    """A profile's name, or the path of one that exists.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is neither.
+    """
+    if value is None or value in PROFILE_NAMES or Path(value).exists():
+        return value
+    raise typer.BadParameter(f"expected {' or '.join(PROFILE_NAMES)}, or a file or folder, found {value!r}")
+
+
 ProfileOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--profile", metavar="PATH", exists=True, help="Profile (file or folder); else the one known for the model."
+        "--profile",
+        metavar="fast|full|PATH",
+        callback=check_profile,
+        help="Profile (shipped, a file or a folder); else the one known for the model.",
     ),
 ]
 ThresholdOption = Annotated[
@@ -151,7 +170,7 @@ def load_guard(
     *,
     dtype: DtypeName,
     device: str | None,
-    profile: Path | None = None,
+    profile: str | None = None,
     threshold: float | None = None,
     calibration: Path | None = None,
     preset: PresetName = "balanced",

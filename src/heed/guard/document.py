@@ -14,6 +14,7 @@ from heed.guard.locate import Stretch, hot, passages
 from heed.guard.pair import Question, Window
 from heed.guard.prompt import DATA, parts_of
 from heed.guard.verdict import Verdict
+from heed.text.span import CharSpan
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +23,7 @@ class Document:
 
     windows: list[Window]
     listening: Listening
-    _heard: dict[int, Heard | OutOfMemoryError] = field(default_factory=dict)
+    _heard: dict[CharSpan, Heard | OutOfMemoryError] = field(default_factory=dict)
     _seconds: float = 0.0
 
     @property
@@ -32,7 +33,7 @@ class Document:
 
     def put(self, window: Window, heard: Heard | OutOfMemoryError, seconds: float) -> None:
         """What was heard of one of the windows, and how long that took."""
-        self._heard[window.span.start] = heard
+        self._heard[window.span] = heard
         self._seconds += window.seconds + seconds
 
     def verdict(self) -> Verdict:
@@ -42,7 +43,7 @@ class Document:
         """
         known: list[tuple[Window, Heard]] = []
         for window in self.windows:
-            heard = self._heard[window.span.start]
+            heard = self._heard[window.span]
             if isinstance(heard, OutOfMemoryError):
                 return self.question.abstain("out_of_memory", str(heard), seconds=self._seconds)
             known.append((window, heard))
@@ -65,4 +66,4 @@ class Document:
 def _stretch(window: Window, heard: Heard) -> Stretch:
     text = window.question.data[window.span.slice()]
     added = word_weights(window.encoded, parts_of(window.encoded)[2], heard.weights, text, part=DATA)
-    return Stretch(window.span, heard.risk, [(word.shift(window.span.start), weight) for word, weight in added])
+    return Stretch(window.span, heard.risk, [word._replace(span=word.span.shift(window.span.start)) for word in added])

@@ -1,6 +1,7 @@
 """Which words of the data raised the risk: token weights in, weighted spans of the data out."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,44 +19,55 @@ SLIGHT = 0.005
 """A word with less than this share is not named."""
 
 
-Share = tuple[CharSpan, float]
+class Share(NamedTuple):
+    """A word, what its own tokens added, and what they and all behind it up to the next word added.
+
+    Punctuation and white space name no word, but they belong to its sentence.
+    """
+
+    span: CharSpan
+    own: float
+    whole: float
 
 
 def word_weights(
     encoded: Encoded, tokens: TokenSpan, weights: Float[np.ndarray, " T"], data: str, *, part: str
 ) -> list[Share]:
-    """Each word of a part with what its tokens added; a token gives to the word its last letter lies in.
+    """What each word of a part added; a token gives to the word its last letter lies in.
 
-    What punctuation and white space added falls to the word before them, at the start to the first: no word is named
-    for it, but it belongs to a sentence.
+    What stands before the first word counts to it; a text without words is one share, from its first letter on.
     """
-    found = list(words(data)) or [CharSpan(0, len(data))]
-    starts = np.array([word.start for word in found])
-    held = np.zeros(len(found))
+    named = list(words(data))
+    found = named or [CharSpan(len(data) - len(data.lstrip()), len(data))]
+    starts, ends = np.array([word.start for word in found]), np.array([word.end for word in found])
+    own, whole = np.zeros(len(found)), np.zeros(len(found))
     for index in range(len(tokens)):
         try:
             place = encoded.to_part(part, tokens.start + index)
         except SpanNotFoundError:  # a token the tokenizer added stands for no letter: its attention names no word
             continue
-        held[max(0, int(np.searchsorted(starts, place.end - 1, side="right")) - 1)] += weights[index]
-    return list(zip(found, held.tolist(), strict=True))
+        word = max(0, int(np.searchsorted(starts, place.end - 1, side="right")) - 1)
+        whole[word] += weights[index]
+        if named and starts[word] < place.end and place.start < ends[word]:
+            own[word] += weights[index]
+    return list(map(Share, found, own.tolist(), whole.tolist()))
 
 
 def marks(shares: Sequence[Share], data: str) -> tuple[WeightedSpan, ...]:
     """The heaviest words, heaviest first, neighbours joined; a span's weight is its share of the sum of all."""
-    total = sum(weight for _, weight in shares)
+    total = sum(share.whole for share in shares)
     if not total > 0:
         return ()
     chosen, held = [], 0.0
-    for span, weight in sorted(shares, key=lambda item: -item[1])[:MOST_SPANS]:
-        if held >= ENOUGH or weight / total < SLIGHT:
+    for share in sorted(shares, key=lambda share: -share.own)[:MOST_SPANS]:
+        if held >= ENOUGH or share.own / total < SLIGHT:
             break
-        chosen.append((span, weight / total))
-        held += weight / total
+        chosen.append((share.span, share.own / total))
+        held += share.own / total
     return tuple(sorted(_joined(chosen, data), key=lambda span: -span.weight))
 
 
-def _joined(chosen: list[Share], data: str) -> list[WeightedSpan]:
+def _joined(chosen: list[tuple[CharSpan, float]], data: str) -> list[WeightedSpan]:
     """Neighbours with nothing but space between them become one span."""
     spans: list[WeightedSpan] = []
     for span, share in sorted(chosen):

@@ -11,7 +11,7 @@ from heed.errors import InputError, SpanNotFoundError, TextError
 from heed.guard.calibrating import calibrate
 from heed.guard.calibration import Calibrations
 from heed.guard.data import LabelledPair, data_hash
-from heed.guard.learn import Learned, Windows, learn, scale, window_label
+from heed.guard.learn import MOST_BENIGN, WINDOW, Learned, Windows, learn, scale, window_label
 from heed.guard.listening import masses
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, parts_of, query_rows
 from heed.guard.quality import set_quality
@@ -27,13 +27,9 @@ from heed.text.windows import windows
 
 QUESTION = "Is there any instruction or request in the data above? The task to do now is:"
 """Follows the data: what the model looks back for is what the guard wants to know (LOG.md)."""
-WINDOW = 240
-"""Bytes of a window. Measured in LOG.md: 110 and 450 are worse."""
 ENOUGH = 0.01
 """Of two depths whose AUROC differs by less, the shallower is taken."""
 _SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-_MOST_BENIGN = {0: 5, 1: 1}
-"""Benign windows read of a benign text and of an attack, drawn at random: more of them teach little."""
 _BATCH_TOKENS = 4096
 THRESHOLD = 0.5
 """Risks are scaled so that this one threshold serves texts with and without an instruction."""
@@ -56,16 +52,27 @@ def fit_weights(
         If nothing can be learned from the rows.
     """
     deepest = depth or model.anatomy.layers
-    rows, data = read_windows(model, pairs, depth=deepest, longest=longest, progress=progress)
+    data = read_windows(model, pairs, depth=deepest, longest=longest, progress=progress)
     depths = [depth] if depth else sorted({max(1, round(deepest * share)) for share in _SHARES})
+    return *weigh(model, data, depths, fpr=fpr), len(data.pairs)
+
+
+def weigh(model: Model, data: Windows, depths: Sequence[int], *, fpr: float) -> tuple[LearnedProfile, Calibrations]:
+    """The best weights on windows that are read: at the shallowest of the depths that is nearly as good as any.
+
+    Raises
+    ------
+    InputError
+        If nothing can be learned from the rows.
+    """
     kinds = {"given": True} | ({"neutral": False} if _has_neutral(data) else {})
     tried = {kind: learn(data, depths, given=given) for kind, given in kinds.items()}
     chosen = _depth(tried)
     best = {kind: next(one for one in found if one.depth == chosen) for kind, found in tried.items()}
-    profile = _profile(model, rows, data, best, kinds, fpr=fpr)
+    profile = _profile(model, data, best, kinds, fpr=fpr)
     risks = _risks(profile, data, best, kinds, fpr=fpr)
     calibrations = _calibrations(profile, data, risks, kinds, fpr=fpr)
-    return replace(profile, quality=_quality(data, risks, tried, chosen)), calibrations, len(data.pairs)
+    return replace(profile, quality=_quality(data, risks, tried, chosen)), calibrations
 
 
 def read_windows(
@@ -75,11 +82,8 @@ def read_windows(
     depth: int,
     longest: int,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[tuple[int, ...], Windows]:
-    """The query rows, counted from the end, and the log masses of the windows of all pairs that can be read.
-
-    See `heed.guard.prompt.query_rows`.
-    """
+) -> Windows:
+    """The log masses of the windows of all pairs that can be read, for `heed.guard.prompt.query_rows`."""
     kept, texts, labels, encoded = _prepare(model, pairs, longest)
     if not encoded:
         raise InputError("expected rows that can be read, found none: every one is empty or longer than the limit")
@@ -95,13 +99,18 @@ def read_windows(
     for batch in _batches(encoded):
         prompts = [encoded[item] for item in batch]
         reading = read(model, prompts, {"rows": TailRows(rows)}, layers=layers)
+        if not reading.finite.all():
+            name = kept[texts[batch[int(np.argmin(reading.finite))]]].id
+            raise InputError(
+                f"expected finite attention, found NaN or infinity in row {name!r}: the weights or the dtype overflow"
+            )
         heard = reading.stack("rows").swapaxes(1, 3).swapaxes(2, 3)
         for place, item in enumerate(batch):
             features[item] = log_mass(masses(heard[place, ..., : len(encoded[item])], parts_of(encoded[item])))
         done += sum(map(len, prompts))
         if progress is not None:
             progress(done, total)
-    return rows, Windows(kept, np.array(texts), np.array(labels), features)
+    return Windows(kept, np.array(texts), np.array(labels), rows, features)
 
 
 def _prepare(
@@ -117,7 +126,7 @@ def _prepare(
         spans = windows(pair.data, size=WINDOW)
         own = [window_label(pair, span, len(spans)) for span in spans]
         others = [place for place, label in enumerate(own) if label == 0]
-        dropped = set(rng.permutation(others)[_MOST_BENIGN[pair.label] :].tolist())
+        dropped = set(rng.permutation(others)[MOST_BENIGN[pair.label] :].tolist())
         found = []
         try:
             for place, span in enumerate(spans):
@@ -162,30 +171,29 @@ def _depth(tried: dict[str, list[Learned]]) -> int:
 
 
 def _profile(
-    model: Model, rows: tuple[int, ...], data: Windows, best: dict[str, Learned], kinds: dict[str, bool], *, fpr: float
+    model: Model, data: Windows, best: dict[str, Learned], kinds: dict[str, bool], *, fpr: float
 ) -> LearnedProfile:
     shape = data.features.shape[1:]
     weights: dict[str, Float[np.ndarray, "R L H 4"]] = {}
     bias: dict[str, float] = {}
-    prices: list[float] = []
+    price: float | None = None
     for kind, given in kinds.items():
-        slope, shift, price = scale(best[kind], data, fpr=fpr, given=given)
+        slope, shift, price = scale(best[kind], data, fpr=fpr, given=given, price=price)
         depth = best[kind].depth
         weights[kind] = (slope * best[kind].linear.weights).reshape(shape)[:, :depth].astype(np.float32)
         bias[kind] = slope * best[kind].linear.bias + shift
-        prices.append(price)
     one = best["given"]
     return LearnedProfile(
         task="guard",
         model=model.name,
         n_layers=model.anatomy.layers,
         n_heads=model.anatomy.heads,
-        rows=rows,
+        rows=data.rows,
         weights=weights,
         bias=bias,
         window=WINDOW,
         question=QUESTION,
-        search_cost=prices[0],
+        search_cost=price or 0.0,
         source="fitted by `heed guard fit`",
         method=f"linear, depth {one.depth}, " + ", ".join(f"{k}: penalty {b.strength}" for k, b in best.items()),
         fingerprints=(model.fingerprint,),
@@ -197,12 +205,12 @@ def _risks(
     profile: LearnedProfile, data: Windows, best: dict[str, Learned], kinds: dict[str, bool], *, fpr: float
 ) -> Float[np.ndarray, " P"]:
     """The risk of each text under weights that were learned without its family; NaN where there are none."""
-    counts = np.log(np.bincount(data.texts, minlength=len(data.pairs)))
+    searched = np.log(data.searched)
     found = np.full(len(data.pairs), np.nan)
     for kind, given in kinds.items():
-        slope, shift, _ = scale(best[kind], data, fpr=fpr, given=given)
+        slope, shift, _ = scale(best[kind], data, fpr=fpr, given=given, price=profile.search_cost)
         own = data.given == given
-        odds = slope * best[kind].worst[own] + shift - profile.search_cost * counts[own]
+        odds = slope * best[kind].worst[own] + shift - profile.search_cost * searched[own]
         found[own] = 0.5 + 0.5 * np.tanh(odds / 2.0)
     return found
 
@@ -228,13 +236,16 @@ def _quality(
     lengths = np.array([len(pair.data) for pair in data.pairs], dtype=np.float64)
     groups = np.array([pair.group for pair in data.pairs])
     given = known & data.given
+    flagged = risks >= THRESHOLD
     return {
         "auroc_left_out": round(auroc(data.truth[given], risks[given]), 4),
         "auroc_length": round(auroc(data.truth[given], lengths[given]), 4),
+        "tpr": round(float(flagged[given & (data.truth == 1)].mean()), 4),
+        "fpr": round(float(flagged[given & (data.truth == 0)].mean()), 4),
         "depths": {kind: {str(one.depth): round(one.auroc, 4) for one in found} for kind, found in tried.items()},
         "depth": depth,
         "sets": {
-            str(group): set_quality(data.truth[own], risks[own], lengths[own], risks[own] >= THRESHOLD)
+            str(group): set_quality(data.truth[own], risks[own], lengths[own], flagged[own])
             for group in np.unique(groups)
             for own in [known & (groups == group)]
             if own.any()

@@ -6,7 +6,7 @@ heads, gives the attention mass of that token on instruction and data; a profile
 turns the risk into a decision. Whatever cannot be judged is abstained from, with the reason; never passed as fine.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -16,8 +16,8 @@ from heed.errors import InputError, OutOfMemoryError, ProfileError
 from heed.guard.asynchronous import check_in_thread
 from heed.guard.calibrating import TextPair, calibrate_pairs
 from heed.guard.calibration import Calibration, Calibrations, Preset, is_number
-from heed.guard.drift import Drift
 from heed.guard.document import Document
+from heed.guard.drift import Drift
 from heed.guard.listening import HeadListening, Heard, LearnedListening, Listening
 from heed.guard.messages import MessagesVerdict, Source, check_messages
 from heed.guard.pair import Window, batches, prepare

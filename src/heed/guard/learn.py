@@ -6,18 +6,25 @@ scale and the price of searching many windows are fitted on them, so that one th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from heed.errors import InputError
 from heed.guard.data import LabelledPair
+from heed.guard.empirical import allowed
 from heed.measure.calibration import platt
 from heed.measure.ranking import auroc
 from heed.profile.ridge import Linear, Ridge
 from heed.text.span import CharSpan
+from heed.text.windows import windows
 
 STRENGTHS = (0.1, 0.3, 1.0)
+WINDOW = 240
+"""Bytes of a window. Measured in LOG.md: 110 and 450 are worse."""
+MOST_BENIGN = {0: 5, 1: 1}
+"""Benign windows read of a benign text and of an attack, drawn at random: more of them teach little."""
 _LONG = 50
 """Characters of an injection that make a window an attack, if they are less than half of it."""
 
@@ -27,12 +34,13 @@ class Windows:
     """The windows of labelled texts, with the log masses they were heard with.
 
     ``texts[n]`` is the pair that window ``n`` belongs to, ``labels[n]`` 1 for an attack, 0 for benign, -1 where the row
-    does not tell. ``features`` is ``[N, R, L, H, 4]``.
+    does not tell. ``features`` is ``[N, R, L, H, 4]``, for the query ``rows`` counted from the prompt's end.
     """
 
     pairs: Sequence[LabelledPair]
     texts: Int[np.ndarray, " N"]
     labels: Int[np.ndarray, " N"]
+    rows: tuple[int, ...]
     features: Float[np.ndarray, "N R L H 4"]
 
     @property
@@ -50,6 +58,15 @@ class Windows:
         """Of each text: its label."""
         return np.array([pair.label for pair in self.pairs])
 
+    @property
+    def searched(self) -> Int[np.ndarray, " P"]:
+        """Of each text: among how many windows its worst one counts as the worst, `MOST_BENIGN` at most.
+
+        As many as are read of a benign text of this length, for attacks too, of which fewer are read: else the number
+        of windows would tell the classes apart.
+        """
+        return np.array([min(MOST_BENIGN[0], _count(pair.data, WINDOW)) for pair in self.pairs])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
@@ -64,12 +81,12 @@ class Learned:
     """Pooled: how well one threshold could serve all sets."""
 
 
-def window_label(pair: LabelledPair, span: CharSpan, windows: int) -> int:
+def window_label(pair: LabelledPair, span: CharSpan, count: int) -> int:
     """1 if the window holds half of the injection or 50 characters of it, 0 if nothing of it, else -1."""
     if pair.label == 0:
         return 0
     if pair.injected is None:
-        return 1 if windows == 1 else -1
+        return 1 if count == 1 else -1
     shared = pair.injected.cut(span)
     if shared is None:
         return 0
@@ -120,26 +137,48 @@ def _left_out(
     return np.where(np.isfinite(worst), worst, np.nan)
 
 
-def scale(learned: Learned, data: Windows, *, fpr: float, given: bool) -> tuple[float, float, float]:
+def scale(
+    learned: Learned, data: Windows, *, fpr: float, given: bool, price: float | None = None
+) -> tuple[float, float, float]:
     """Slope, shift and price of the search, so that a risk of one half is where ``fpr`` of benign texts begin.
 
-    The log-odds of a text are ``slope * worst + shift - price * ln(windows)``: Platt's slope, a price that makes
-    benign texts of many windows as rare beyond the threshold as those of few.
+    The log-odds of a text are ``slope * worst + shift - price * ln(windows)``: Platt's slope, and if none is given the
+    price at which benign texts of many windows are flagged as often as those of few.
     """
     kind = data.given == given
-    counts = np.bincount(data.texts, minlength=len(data.pairs))
-    truth, worst, searched = data.truth[kind], learned.worst[kind], np.log(counts[kind])
-    price = _price(worst[truth == 0], searched[truth == 0])
-    fair = worst - price * searched
-    slope = max(1e-3, platt(truth, fair).slope)
-    bar = float(np.quantile(fair[truth == 0], 1.0 - fpr, method="higher"))
-    return slope, -slope * bar, slope * price
+    truth, worst, searched = data.truth[kind], learned.worst[kind], np.log(data.searched[kind])
+    rise = _price(worst[truth == 0], searched[truth == 0], fpr)
+    slope = max(1e-3, platt(truth, worst - rise * searched).slope)
+    price = slope * rise if price is None else price
+    benign = np.sort((slope * worst - price * searched)[truth == 0])
+    most = max(1, allowed(fpr, len(benign)))
+    return slope, -float(benign[-most]), price
 
 
-def _price(worst: Float[np.ndarray, " P"], searched: Float[np.ndarray, " P"]) -> float:
-    """How much the worst window of benign texts rises with the logarithm of their number: least squares, 0 and above."""
+@lru_cache(maxsize=1 << 16)
+def _count(text: str, size: int) -> int:
+    return len(windows(text, size=size))
+
+
+def _price(worst: Float[np.ndarray, " P"], searched: Float[np.ndarray, " P"], fpr: float) -> float:
+    """The price at which benign texts of many windows pass the threshold as often as those of few.
+
+    Of prices up to the least-squares slope of the worst window over the logarithm of the number, 0 or above.
+    """
     spread = float(np.var(searched))
-    return 0.0 if spread < 1e-9 else max(0.0, float(np.cov(worst, searched, bias=True)[0, 1] / spread))
+    if spread < 1e-9:
+        return 0.0
+    steepest = max(0.0, float(np.cov(worst, searched, bias=True)[0, 1] / spread))
+    many = searched > np.median(searched)
+    if not many.any():
+        many = searched >= np.median(searched)
+
+    def uneven(price: float) -> float:
+        fair = worst - price * searched
+        over = fair >= np.quantile(fair, 1.0 - fpr)
+        return abs(float(over[many].mean()) - float(over[~many].mean()))
+
+    return float(min(np.linspace(0.0, steepest, 11), key=uneven))
 
 
 def _weights(data: Windows, rows: Int[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:

@@ -165,7 +165,7 @@ class LearnedListening:
         ]
 
     def _heard(self, rows: Float[np.ndarray, "R L H T"], window: Window, *, finite: bool) -> Heard:
-        kind = "given" if window.question.given else "neutral"
+        kind = "neutral" if not window.question.given and "neutral" in self.profile.weights else "given"
         parts = parts_of(window.encoded)
         mass = masses(rows, parts)
         risk = float(self.profile.score(mass[None], kind=kind)[0]) if finite else float("nan")
@@ -175,7 +175,7 @@ class LearnedListening:
         values[: self.profile.depth] = AGGREGATIONS["normalize_sum"](own, other)
         weights = np.zeros_like(values)
         size = np.abs(self.profile.weights[kind][..., 1:3]).sum((0, 3))
-        weights[: self.profile.depth] = size / size.sum()
+        weights[: self.profile.depth] = size / max(float(size.sum()), 1e-9)
         grid = HeadGrid(_SHARE, values, weights, "all on the data", "all on the instruction")
         return Heard(risk, np.maximum(added, 0.0), grid)
 

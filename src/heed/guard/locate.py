@@ -45,10 +45,10 @@ def passages(data: str, stretches: Sequence[Stretch]) -> tuple[WeightedSpan, ...
     pieces = _pieces(data)
     starts = np.array([piece.start for piece in pieces])
     for stretch in stretches:
-        total = sum(weight for _, weight in stretch.words)
-        for word, weight in stretch.words if total > 0 else ():
-            piece = pieces[int(np.searchsorted(starts, word.start, side="right")) - 1]
-            held[piece] = held.get(piece, 0.0) + weight / total
+        total = sum(word.whole for word in stretch.words)
+        for word in stretch.words if total > 0 else ():
+            piece = pieces[int(np.searchsorted(starts, word.span.start, side="right")) - 1]
+            held[piece] = held.get(piece, 0.0) + word.whole / total
     most = max(held.values(), default=0.0)
     chosen = sorted(piece for piece, share in held.items() if share >= ENOUGH * most > 0)
     whole = sum(held[piece] for piece in chosen)
@@ -63,7 +63,7 @@ def _pieces(data: str) -> list[CharSpan]:
     return [CharSpan(start, end) for start, end in pairwise(ends)]
 
 
-def _joined(data: str, chosen: list[Share]) -> list[WeightedSpan]:
+def _joined(data: str, chosen: list[tuple[CharSpan, float]]) -> list[WeightedSpan]:
     """Neighbours with nothing between them become one; blanks at the ends are left out."""
     spans: list[WeightedSpan] = []
     for piece, share in chosen:

@@ -72,7 +72,14 @@ class Window:
 
 
 def prepare(
-    model: Model, place: int, instruction: str | None, data: str, *, split: Split, question: str = "", new_tokens: int = 0
+    model: Model,
+    place: int,
+    instruction: str | None,
+    data: str,
+    *,
+    split: Split,
+    question: str = "",
+    new_tokens: int = 0,
 ) -> list[Window] | Verdict:
     """Render and encode the windows of one pair, or abstain.
 

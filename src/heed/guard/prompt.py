@@ -45,8 +45,9 @@ def parts_of(encoded: Encoded) -> tuple[TokenSpan, TokenSpan, TokenSpan, TokenSp
 
 
 def query_rows(encoded: Encoded) -> tuple[int, ...]:
-    """The tokens behind the data to look from, counted from the end: where the question or the template's own words
-    begin, where the turn closes, and the last two.
+    """The tokens behind the data to look from, counted from the end.
+
+    Where the question begins and where it ends (without one: where the data ends), and the last two.
     """
     after = parts_of(encoded)[3]
     marks = {after.start}

@@ -11,7 +11,7 @@ from heed.settings import settings
 PROFILE_FILE = "profile.json"
 NAMES = ("fast", "full")
 """The profiles shipped for one model, by what they are for."""
-DEFAULT = "full"
+DEFAULT = "fast"
 
 
 def find_profile(
@@ -34,13 +34,14 @@ def find_profile(
         return load_profile(own)
     shipped = [profile for profile in shipped_profiles() if profile.task == task]
     for profile in shipped:
-        if model.fingerprint in profile.fingerprints and profile.name in ("", name or DEFAULT):
+        if model.fingerprint in profile.fingerprints and profile.name in ((name,) if name else ("", DEFAULT)):
             return profile
     for profile in shipped if name is None else ():
         if isinstance(profile, Profile) and not profile.fingerprints and profile.is_named_like(model):
             return profile
     raise ProfileError(
-        f"expected a {task} profile for {model.name} ({model.fingerprint}), found none fitted or shipped: "
+        f"expected a {task} profile {f'named {name!r} ' if name else ''}for {model.name} ({model.fingerprint}), "
+        f"found none {'shipped' if name else 'fitted or shipped'}: "
         f"make one with `heed {task} fit --model {model.name} --data FILE.jsonl`"
     )
 

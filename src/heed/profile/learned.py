@@ -28,10 +28,10 @@ _FLOOR = 1e-6
 class LearnedProfile:
     """Weights over query rows, layers, heads and parts of one model's attention.
 
-    ``weights`` maps a kind of prompt (``given``: with the application's instruction; ``neutral``: without) to
-    ``[R, L, H, 4]``, ``bias`` to a number. ``rows`` are the query rows, counted from the prompt's end (-1: the last
-    token). L is the depth: layers beyond it are not run. ``window`` and ``overlap`` are bytes of the stretches that a
-    text is read in.
+    ``weights`` maps a kind of prompt (``given``: with the application's instruction; ``neutral``: without, where the
+    others stand in if there are none) to ``[R, L, H, 4]``, ``bias`` to a number. ``rows`` are the query rows, counted
+    from the prompt's end (-1: the last token). L is the depth: layers beyond it are not run. ``window`` and ``overlap``
+    are bytes of the stretches that a text is read in.
     """
 
     task: str
@@ -57,13 +57,14 @@ class LearnedProfile:
 
     def __post_init__(self) -> None:
         shapes = {array.shape for array in self.weights.values()}
-        expected = (len(self.rows), self.depth, self.n_heads, len(PARTS))
+        depth = self.depth if "given" in self.weights else 0
+        expected = (len(self.rows), depth, self.n_heads, len(PARTS))
         if set(self.weights) != set(self.bias) or "given" not in self.weights or shapes != {expected}:
             raise ProfileError(
                 f"expected weights of the shape {expected} and a bias for each kind of prompt, found {shapes} for "
                 f"{sorted(self.weights)} and {sorted(self.bias)}: fit the profile again"
             )
-        numbers: list[Any] = [*self.weights.values(), *self.bias.values(), self.search_cost]
+        numbers: list[Any] = [*self.weights.values(), *self.bias.values(), float(self.search_cost)]
         if not all(np.isfinite(number).all() for number in numbers):
             raise ProfileError("expected finite weights, found NaN or infinity: fit the profile again")
         if not self.rows or max(self.rows) > -1 or not 0 < self.depth <= self.n_layers or self.window < 1:
@@ -85,7 +86,8 @@ class LearnedProfile:
     @property
     def digest(self) -> str:
         """Identity of everything that makes the score: what a calibration is made for."""
-        parts = [[kind, self.bias[kind], self.weights[kind].round(6).tolist()] for kind in sorted(self.weights)]
+        weights = {kind: array.astype(np.float32).round(6).tolist() for kind, array in self.weights.items()}
+        parts = [[kind, self.bias[kind], weights[kind]] for kind in sorted(weights)]
         return digest_of([parts, list(self.rows), self.window, self.overlap, self.question, self.search_cost])
 
     def score(self, mass: Float[np.ndarray, "B R L H 4"], *, kind: str) -> Float[np.ndarray, " B"]:

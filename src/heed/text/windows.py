@@ -26,12 +26,14 @@ def windows(text: str, *, size: int, overlap: int = 0) -> tuple[CharSpan, ...]:
     pieces = [piece for sentence in sentences(text) for piece in _cut(text, sentence, size)]
     lengths = [len(text[piece.start : piece.end].strip().encode("utf-8", "surrogatepass")) for piece in pieces]
     groups: list[list[int]] = []
+    held = 0
     for index, length in enumerate(lengths):
-        held = sum(lengths[i] for i in groups[-1]) if groups else 0
         if groups and (held + length <= size or not held):
             groups[-1].append(index)
+            held += length
         else:
             groups.append([index])
+            held = length
     if len(groups) > 1 and sum(lengths[i] for i in groups[-1]) * _SCRAP < size:
         scrap = groups.pop()
         groups[-1] += scrap
@@ -43,7 +45,7 @@ def windows(text: str, *, size: int, overlap: int = 0) -> tuple[CharSpan, ...]:
 def _back(lengths: list[int], first: int, overlap: int) -> int:
     """The first of the pieces before ``first`` that together fit into ``overlap`` bytes."""
     held = 0
-    while first > 0 and held + lengths[first - 1] <= overlap:
+    while first > 0 and held + max(1, lengths[first - 1]) <= overlap:
         first -= 1
         held += lengths[first]
     return first
