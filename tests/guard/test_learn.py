@@ -179,30 +179,32 @@ def test_half_is_where_the_allowed_share_of_benign_texts_begins(fpr, texts) -> N
     assert flagged == max(1, int(fpr * len(benign) + 1e-9))
 
 
+LONG = "This is a sentence of forty letters, yes. " * 30
+
+
 def test_searching_many_windows_is_paid_for() -> None:
-    """Benign windows are noise: the worst of 16 lies above the only one of other texts, without the price."""
+    """Benign windows are noise: the worst of 5 lies above the only one of other texts, without the price."""
     rng = np.random.default_rng(0)
-    counts = np.concatenate([np.tile([1, 16], 1000), np.ones(200, dtype=int)])
-    pairs = [pair(n, int(n >= 2000), "a") for n in range(2200)]
-    texts = np.repeat(np.arange(2200), counts)
-    worst = np.array([rng.normal(size=count).max() for count in counts]) + 4.0 * (np.arange(2200) >= 2000)
-    data = Windows(pairs, texts, np.zeros(len(texts), dtype=int), (-1,), np.zeros((len(texts), 1, 1, 1, 4)))
+    counts = np.tile([1, 5], 2000)
+    pairs = [LabelledPair(str(n), "Do.", "Hi." if n % 2 == 0 else LONG, 0, "a") for n in range(4000)]
+    pairs += [LabelledPair(str(n), "Do.", "Hi.", 1, "a") for n in range(200)]
+    worst = np.array([*(rng.normal(size=count).max() for count in counts), *(rng.normal(size=200) + 4.0)])
+    data = Windows(pairs, np.arange(4200), np.zeros(4200, dtype=int), (-1,), np.zeros((4200, 1, 1, 1, 4)))
     found = Learned(1, 0.3, Linear(np.zeros(4), 0.0), worst, 1.0)
-    slope, _, price = scale(found, data, fpr=0.1, given=True)
-    assert price / slope == pytest.approx(1.766 / np.log(16), rel=0.05)  # the expected maximum of 16 standard normals
-    for more, gap in (({}, 0.0), ({"price": 0.0}, 1.766)):
-        slope, *_ = scale(found, data, fpr=0.1, given=True, **more)
-        few, many = (odds(found, data, fpr=0.1, **more)[:2000][counts[:2000] == count].mean() for count in (1, 16))
-        assert (many - few) / slope == pytest.approx(gap, abs=0.1)
+    assert data.searched[:2].tolist() == [1, 5]
+    for more, even in (({}, True), ({"price": 0.0}, False)):
+        over = odds(found, data, fpr=0.1, **more)[:4000] >= 0.0
+        few, many = over[0::2].mean(), over[1::2].mean()
+        assert (abs(many - few) < 0.03) == even  # noise of two shares of 2,000: 0.009
+        assert over.mean() == pytest.approx(0.1, abs=0.002)
 
 
-def test_an_attack_pays_for_all_windows_a_guard_reads() -> None:
-    """Regression: of attacks fewer windows are read here than of benign texts; paying less told the classes apart."""
-    text = "This is a sentence of forty letters, yes. " * 30
-    pairs = [LabelledPair(str(label), "Do.", text, label, "a") for label in (0, 1)]
+def test_an_attack_pays_as_a_benign_text_of_its_length() -> None:
+    """Regression: of attacks fewer windows are read than of benign texts; paying less told the classes apart."""
+    pairs = [LabelledPair(str(label), "Do.", LONG, label, "a") for label in (0, 1)]
     data = Windows(pairs, np.repeat([0, 1], [5, 2]), np.zeros(7, dtype=int), (-1,), np.zeros((7, 1, 1, 1, 4)))
-    assert len(windows(text, size=WINDOW)) == 6
-    assert data.searched.tolist() == [5, 6]
+    assert len(windows(LONG, size=WINDOW)) == 6
+    assert data.searched.tolist() == [5, 5]
 
 
 def test_a_price_that_is_given_is_kept_and_the_bar_follows_it() -> None:

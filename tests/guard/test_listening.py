@@ -15,6 +15,7 @@ from heed.guard.pair import prepare
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, parts_of, query_rows
 from heed.probe import trace
 from heed.probe.prompt import tokenizer_of
+from heed.profile import DEFAULT
 from heed.profile.learned import log_mass
 from tiny import keen_model, tiny_learned
 
@@ -199,7 +200,7 @@ def shipped(model, profile, tmp_path, monkeypatch):
 
 def test_shipped_profiles_are_chosen_by_name_and_bring_their_calibration(model, shipped) -> None:
     fast, full, usual = Guard(model, profile="fast"), Guard(model, profile="full"), Guard(model)
-    assert [guard.profile.name for guard in (fast, full, usual)] == ["fast", "full", "full"]
+    assert [guard.profile.name for guard in (fast, full, usual)] == ["fast", "full", DEFAULT]
     assert fast.check("Do.", "Hi.").threshold == 0.4
     assert full.calibrations is None
     assert full.check("Do.", "Hi.").status == "uncalibrated"

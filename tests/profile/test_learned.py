@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from heed.errors import ProfileError
-from heed.profile import PROFILE_FILE, LearnedProfile, Profile, find_profile, fitted_folder, load_profile
+from heed.profile import DEFAULT, PROFILE_FILE, LearnedProfile, Profile, find_profile, fitted_folder, load_profile
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def test_shipped_profiles_are_told_apart_by_name(shipped) -> None:
     fast, full = shipped
     assert find_profile(Identity(), task="guard", name="fast") is fast
     assert find_profile(Identity(), task="guard", name="full") is full
-    assert find_profile(Identity(), task="guard") is full
+    assert find_profile(Identity(), task="guard") is {"fast": fast, "full": full}[DEFAULT]
     for other in ({"fingerprint": "bad"}, {"name": "tiny", "fingerprint": "b4d"}):
         with pytest.raises(ProfileError, match=r"expected a guard profile named 'fast' for tiny .*found none shipped"):
             find_profile(Identity(**other), task="guard", name="fast")

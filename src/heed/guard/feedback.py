@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from time import time
 from typing import Any
 
@@ -26,6 +27,7 @@ MOST_ROWS = 100_000
 FEEDBACK_FILE = "guard.sqlite3"
 _VERSION = 1
 _SECONDS_TO_WAIT = 10.0
+_CREATING = Lock()
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -173,12 +175,14 @@ def _prepare(base: sqlite3.Connection, path: Path) -> None:
         raise StoreError(
             f"expected feedback of version {_VERSION} in {path}, found {version}: a newer heed wrote it; move it away"
         )
-    base.execute("PRAGMA journal_mode = WAL")
     base.execute("PRAGMA secure_delete = ON")
     if version == 0:
-        with base:
-            base.execute(_SCHEMA)
-            base.execute(f"PRAGMA user_version = {_VERSION}")
+        with _CREATING:  # a change of the journal's mode does not wait for other connections
+            base.execute("PRAGMA journal_mode = WAL")
+            base.execute("BEGIN IMMEDIATE")
+            with base:
+                base.execute(_SCHEMA)
+                base.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _storable(text: str) -> str:
