@@ -33,7 +33,7 @@ def measure(limit: int) -> list[Claim]:
     if not files:
         raise Skip("no development data: HEED_DEV_DATA names a folder with guard/*.jsonl")
     guard = judging_guard(embedded())
-    pairs = [*load_pairs(files, limit=limit or None), *documents(pick(30, 1))]
+    pairs = [*load_pairs(files, limit=limit or None), *documents(pick(5, 1))]
     seen = evaluate(guard, pairs)
     cleaned = clean(guard, seen)
     sets = guard.profile.quality["sets"]
