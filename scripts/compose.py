@@ -9,7 +9,7 @@ family that is left out of the fit leaves its attacks out, too.
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -254,8 +254,3 @@ def _row(instruction: str | None, data: str, label: int, **known: Any) -> Row:
 
 def _lines(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-
-
-def count(files: Iterable[Path]) -> int:
-    """Rows of all files."""
-    return sum(len(_lines(path)) for path in files)

@@ -1,7 +1,7 @@
 """Fit the guard profiles that ship for the embedded model, and put them where they are shipped from.
 
-Needs development data: ``HEED_DEV_DATA`` names a folder whose ``guard`` and ``cite`` hold public sets. About twenty
-minutes on two cores; ``--keep FILE`` keeps what was read, so that a second run only does the arithmetic.
+Needs development data: ``HEED_DEV_DATA`` names a folder whose ``guard`` and ``cite`` hold public sets. About half an
+hour on two cores; ``--keep FILE`` keeps what was read, so that a second run only does the arithmetic.
 """
 
 import argparse

@@ -109,7 +109,7 @@ def test_the_texts_are_in_the_format_of_labelled_pairs(tmp_path) -> None:
 def test_limits_count_what_is_overlooked() -> None:
     cases = [case_of("BAD order here."), case_of("UNSURE order."), replace(case_of("BAD."), before="UNSURE. ")]
     found = limits(FakeGuard(), cases, CASES)  # type: ignore[arg-type]
-    assert found.caught == (True, False, False)
+    assert found.caught == found.above == (True, False, False)  # a text without a score counts against the guard
     assert found.alarms == found.padded_alarms == (False, False, True)
     assert list(found.evaded) == list(BY_NAME)
     for name, escaped in found.evaded.items():
@@ -118,7 +118,7 @@ def test_limits_count_what_is_overlooked() -> None:
     assert found.any_of(plain_only=False) == found.any_of(plain_only=True) == (True,)
     page = table({"fast": found, "full": found})
     assert "| base attacks caught | 33 % (6–79), 1 of 3 | 33 % (6–79), 1 of 3 |" in page
-    assert page.count("\n") == len(BY_NAME) + 7
+    assert page.count("\n") == len(BY_NAME) + 8
 
 
 def test_limits_without_a_catch() -> None:
@@ -127,7 +127,7 @@ def test_limits_without_a_catch() -> None:
     assert not any(found.evaded.values())
     assert found.any_of(plain_only=False) == ()
     assert "| – |" in table({"fast": found})
-    assert len(guard_limits.claims_of("fast", found)) == 2
+    assert len(guard_limits.claims_of("fast", found)) == 3
 
 
 def test_share_has_interval_and_counts() -> None:

@@ -28,7 +28,7 @@ from heed.cli.options import (
 )
 from heed.cli.output import print_json, print_table, progress_bars, tell
 from heed.errors import RecordError
-from heed.jobs import BadLine, Item, Record, run_job
+from heed.jobs import BadLine, Item, JobReport, Record, run_job
 
 if TYPE_CHECKING:
     from heed.guard import Guard
@@ -60,9 +60,9 @@ def scan(
     """Judge many texts. Run the same command again to go on where it stopped.
 
     Each line of the source is a JSON object: `data` is the untrusted text; `instruction` may be missing (a neutral one
-    stands in); `id` may be missing (the line's number stands in). Of each a line is written with id, flagged, score,
-    threshold, probability, status, spans, reason, seconds; `flagged` is null where the guard abstained, and the status
-    is `bad_line` where the line could not be used.
+    stands in), as may `id` (the line's number stands in). Each is answered by id, flagged, score, threshold,
+    probability, status, spans, reason, seconds; `flagged` is null where the guard abstained, the status `bad_line`
+    where the line could not be used.
 
     Exit codes: 0 every line was judged, flagged or not; 2 bad usage or input; 3 could not run, or some lines were
     abstained from or bad.
@@ -98,17 +98,17 @@ def scan(
         seconds = round(perf_counter() - started, 3)
         print_json({"out": str(out), **counts, "resumed": report.resumed, "backup": backup, "seconds": seconds})
     else:
-        print_table([("lines", *counts), (str(report.lines), *map(str, counts.values()))])
-        _say_more(report.resumed, report.backup, out)
+        _say(report, counts)
     raise typer.Exit(INCOMPLETE if counts["abstained"] or counts["bad"] else JUDGED)
 
 
-def _say_more(resumed: int, backup: Path | None, out: Path) -> None:
-    if resumed:
-        tell(f"{resumed} of the lines were already in the output")
-    if backup is not None:
-        tell(f"the old output is kept as {backup}")
-    tell(f"written to {out}")
+def _say(report: JobReport, counts: dict[str, int]) -> None:
+    print_table([("lines", *counts), (str(report.lines), *map(str, counts.values()))])
+    if report.resumed:
+        tell(f"{report.resumed} of the lines were already in the output")
+    if report.backup is not None:
+        tell(f"the old output is kept as {report.backup}")
+    tell(f"written to {report.out}")
 
 
 def _work(guard: "Guard", progress: Callable[[int, int], None]) -> Callable[[list[Item]], list[Record]]:

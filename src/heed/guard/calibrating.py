@@ -78,25 +78,32 @@ def calibrate(
     benign, attacks = risks[~truth], risks[truth]
     distribution = Empirical.of(benign)
     threshold = choose_threshold(method, benign, attacks, fpr=fpr, distribution=distribution, abstained=abstained[0])
-    rows, alarms = benign.size + abstained[0], int((benign >= threshold).sum()) + abstained[0]
-    interval = binomial_interval(alarms, rows)
     found = Calibration(
         threshold=threshold,
         made_for=made_for,
         target_fpr=fpr,
-        benign=rows,
         attacks=attacks.size + abstained[1],
         data_hash=data_hash,
         method=method,
-        review=review_from(distribution, max(fpr, alarms / rows), threshold),
-        alarms=alarms,
         caught=int((attacks >= threshold).sum()),
-        fpr_interval=(interval.low, interval.high),
-        distribution=distribution.bounded(),
+        **_alarms(distribution, benign, threshold, fpr=fpr, abstained=abstained[0]),
     )
     if attacks.size:
         found = replace(found, **_probability(truth.astype(np.int64), risks, curve))
     return replace(found, notes=(*_rate_notes(found, abstained), *_separation_notes(truth, risks)))
+
+
+def _alarms(distribution: Empirical, benign: Floats, threshold: float, *, fpr: float, abstained: int) -> dict[str, Any]:
+    """What a threshold does to the benign rows, as fields of a `Calibration`."""
+    rows, alarms = benign.size + abstained, int((benign >= threshold).sum()) + abstained
+    interval = binomial_interval(alarms, rows)
+    return {
+        "benign": rows,
+        "alarms": alarms,
+        "review": review_from(distribution, max(fpr, alarms / rows), threshold),
+        "fpr_interval": (interval.low, interval.high),
+        "distribution": distribution.bounded(),
+    }
 
 
 def _checked(scores: Any, labels: Any) -> tuple[np.ndarray, Floats]:

@@ -118,22 +118,13 @@ def fit(
     if method not in get_args(FitMethod):
         raise InputError(f"expected the method as one of {', '.join(get_args(FitMethod))}, found {method!r}")
     pairs = load_pairs(files, limit=limit)
+    shared: dict[str, Any] = {"fpr": fpr, "depth": depth, "longest": longest, "progress": progress}
     profile: Profile | LearnedProfile
     if method == "linear":
-        profile, calibrations, rows = fit_weights(
-            model, pairs, fpr=fpr, depth=depth, longest=longest, progress=progress
-        )
+        profile, calibrations, rows = fit_weights(model, pairs, **shared)
     else:
-        profile, calibrations, rows = fit_heads(
-            model,
-            pairs,
-            fpr=fpr,
-            depth=depth,
-            aggregation=aggregation,
-            longest=longest,
-            stable=method == "stability",
-            progress=progress,
-        )
+        stable = method == "stability"
+        profile, calibrations, rows = fit_heads(model, pairs, aggregation=aggregation, stable=stable, **shared)
     folder = out or fitted_folder(settings().profiles_dir, model, task="guard")
     profile.save(folder / PROFILE_FILE)
     calibrations.save(folder / CALIBRATION_FILE)

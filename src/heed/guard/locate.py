@@ -16,7 +16,8 @@ from heed.text.span import CharSpan
 from heed.text.split import sentences
 
 NEAR = 2.0
-"""Windows count whose log-odds lie within this much of the worst window's (measured: benchmarks/GUARD.md)."""
+"""Windows count whose log-odds lie within this much of the worst window's. Set by hand; what it gives is the character
+F1 of benchmarks/GUARD.md."""
 ENOUGH = 0.3
 """Sentences count that hold this much of what the heaviest sentence added to its window."""
 

@@ -71,6 +71,12 @@ class _Job:
     stop_on_error: bool
     progress: Callable[[Progress], None] | None
 
+    def __post_init__(self) -> None:
+        if self.chunk < 1:
+            raise InputError(
+                f"expected chunk >= 1, found {self.chunk}: choose how many lines are answered between two writes"
+            )
+
 
 def run_job(
     source: Path | Iterable[bytes],
@@ -95,8 +101,8 @@ def run_job(
         The output. Its folder is created where it is missing.
     work
         Called with the items of a chunk that could be read; returns one JSON object for each, in order. If it raises
-        an error of ``ITEM_ERRORS``, it is called again with each item alone, and only those that fail become bad
-        lines. Any other exception ends the job; what was written stays.
+        one of ``ITEM_ERRORS``, it is called again with each item alone; only those that fail become bad lines. Any
+        other exception ends the job; what was written stays.
     config
         What the answers depend on, as JSON values. A rerun with another configuration is refused.
     on_bad_line
@@ -119,11 +125,9 @@ def run_job(
     InputError
         If ``chunk`` is below 1.
     JobError
-        If the output belongs to another job, is in use, equals the source or cannot be written; if the source
-        changes during the run; if the work breaks its promise; at a bad line with ``stop_on_error``.
+        If the output belongs to another job, is in use, equals the source or cannot be written, the source changes
+        during the run, or the work breaks its promise; at a bad line with ``stop_on_error``.
     """
-    if chunk < 1:
-        raise InputError(f"expected chunk >= 1, found {chunk}: choose how many lines are answered between two writes")
     job = _Job(work, on_bad_line, chunk, stop_on_error, progress)
     with ExitStack() as stack:
         file = stack.enter_context(open_source(source))
