@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import heed
-from buried import documents
+from buried import own_documents, public_documents
 from harness import QUICK, Claim, Skip, at_least, at_most, main, pick
 from heed.evaluation import Evaluation, evaluate
 from heed.evaluation.guard import Table
@@ -22,6 +22,8 @@ from heed.guard.data import LabelledPair, load_pairs
 from heed.settings import settings
 from inputs import embedded, judging_guard
 
+_FEWEST = 10
+"""Rows of each class without which a set's AUROC says nothing."""
 _PAGE = Path(__file__).parent / "GUARD.md"
 _HEAD = ("set", "rows", "AUROC (95 %)", "length alone", "caught", "false alarms")
 
@@ -33,7 +35,8 @@ def measure(limit: int) -> list[Claim]:
     if not files:
         raise Skip("no development data: HEED_DEV_DATA names a folder with guard/*.jsonl")
     guard = judging_guard(embedded())
-    pairs = [*load_pairs(files, limit=limit or None), *documents(pick(5, 1))]
+    buried = [*own_documents(pick(6, 1)), *public_documents(pick(10, 1), Path(folder) / "cite")]
+    pairs = [*load_pairs(files, limit=limit or None), *buried]
     seen = evaluate(guard, pairs)
     cleaned = clean(guard, seen)
     sets = guard.profile.quality["sets"]
@@ -44,7 +47,8 @@ def measure(limit: int) -> list[Claim]:
 
 def left_out_claims(sets: dict[str, Any]) -> list[Claim]:
     """What the profile says of sets it was not fitted on."""
-    areas = {name: one["auroc_left_out"] for name, one in sets.items() if "auroc_left_out" in one}
+    fewer = {name: min(one["attacks"], one["rows"] - one["attacks"]) for name, one in sets.items()}
+    areas = {name: one["auroc_left_out"] for name, one in sets.items() if fewer[name] >= _FEWEST}
     caught = {name: one["tpr"] for name, one in sets.items() if one["tpr"] is not None}
     benign = {name: (one["fpr"], one["rows"] - one["attacks"]) for name, one in sets.items() if one["fpr"] is not None}
     alarms = sum(rate * rows for rate, rows in benign.values()) / sum(rows for _, rows in benign.values())
@@ -60,7 +64,10 @@ def left_out_claims(sets: dict[str, Any]) -> list[Claim]:
 
 def seen_claims(seen: Evaluation, cleaned: dict[str, float]) -> list[Claim]:
     """What needs spans or long documents, on texts the profile has seen."""
-    found = [at_least("seen: AUROC of attacks buried in 4,000 to 8,000 tokens", _buried(seen), 0.95, unit="")]
+    found = [
+        at_least(f"seen: AUROC of attacks in documents of 4,000 to 8,000 tokens ({name})", value, 0.95, unit="")
+        for name, value in _buried(seen).items()
+    ]
     where = seen.overall.localisation
     if where is not None and where.long_f1 is not None:
         found.append(at_least("seen: character F1 of spans", where.f1.value, 0.60, where.record(), unit=""))
@@ -71,9 +78,9 @@ def seen_claims(seen: Evaluation, cleaned: dict[str, float]) -> list[Claim]:
     return found
 
 
-def _buried(seen: Evaluation) -> float:
-    area = seen.sets["buried"].rates.auroc
-    return float("nan") if area is None else area.value
+def _buried(seen: Evaluation) -> dict[str, float]:
+    areas = {name: one.rates.auroc for name, one in seen.sets.items() if name.startswith("buried_")}
+    return {name: float("nan") if area is None else area.value for name, area in areas.items()}
 
 
 def clean(guard: heed.Guard, seen: Evaluation) -> dict[str, float]:
@@ -116,7 +123,8 @@ def page(guard: heed.Guard, sets: dict[str, Any], seen: Evaluation, cleaned: dic
         "composed of public parts (`scripts/compose.py`), the others are public sets as they are.",
         _table(rows),
         "## Seen: the shipped profile on the sets it was fitted on",
-        "Flattered by the fit. `buried` are documents of 4,000 and 8,000 tokens with one planted sentence.",
+        "Flattered by the fit. `buried_*` are documents of 4,000 and 8,000 tokens with one planted sentence, "
+        "of texts written for heed or of public contexts.",
         *(_table(table) for table in seen.tables()),
         f"Spans: {None if seen.overall.localisation is None else seen.overall.localisation.record()}",
         f"Cleaning of caught attacks: {cleaned}",

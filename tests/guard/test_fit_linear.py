@@ -1,6 +1,7 @@
 """Fitting weights on a tiny model: sets with planted texts are told apart, and the guard says what the fit saw."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,16 +133,23 @@ def test_half_lies_where_the_false_alarms_asked_for_begin(model) -> None:
     assert shares[1] > 0.5
 
 
-def test_what_the_guard_hears_is_what_the_fit_read(model, fitted, both) -> None:
-    profile, guard = fitted[0], Guard(model, profile=fitted[0], threshold=0.5)
-    data = read_windows(model, both, depth=profile.depth, longest=2048)
-    assert data.rows == profile.rows
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_the_guard_hears_is_what_the_fit_read(model, fitted, both, pooled) -> None:
+    data = read_windows(model, both, depth=fitted[0].depth, longest=2048)
+    profile = (
+        fitted[0]
+        if pooled
+        else weigh(model, data, [fitted[0].depth], fpr={"given": FPR, "neutral": FPR}, pooled=False)[0]
+    )
+    guard = Guard(model, profile=profile, threshold=0.5)
+    data = data if pooled else replace(data, features=data.features[:, : len(data.rows)])
+    assert (data.rows, profile.pooled) == (profile.rows, pooled)
     for number, pair in list(enumerate(data.pairs))[::13]:
         own = data.features[data.texts == number]
         if len(own) < len(windows(pair.data, size=WINDOW)):
             continue  # not all of its windows were read
         kind = "neutral" if pair.instruction is None else "given"
-        risks = profile.score(np.exp(own.astype(np.float64)) - 1e-6, kind=kind)
+        risks = profile.score(own, kind=kind)
         assert guard.check(pair.instruction, pair.data).score == pytest.approx(profile.of_text(risks), abs=1e-4)
 
 
@@ -156,11 +164,11 @@ def test_most_windows_of_benign_texts_are_not_read(model) -> None:
 
 def test_the_least_depth_that_is_nearly_as_good_is_taken(model, both) -> None:
     data = read_windows(model, both, depth=2, longest=2048)
-    profile, _ = weigh(model, data, [1, 2], fpr=FPR)
+    profile, _ = weigh(model, data, [1, 2], fpr={"given": FPR, "neutral": FPR}, pooled=True)
     depths = profile.quality["depths"]
     means = {depth: np.mean([one[depth] for one in depths.values()]) for depth in ("1", "2")}
     assert profile.depth == profile.quality["depth"] == (1 if means["1"] >= max(means.values()) - 0.01 else 2)
-    assert weigh(model, data, [2], fpr=FPR)[0].depth == 2
+    assert weigh(model, data, [2], fpr={"given": FPR, "neutral": FPR}, pooled=True)[0].depth == 2
 
 
 def test_without_enough_texts_of_a_kind_it_has_no_weights(model) -> None:

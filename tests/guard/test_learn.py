@@ -5,7 +5,7 @@ import pytest
 
 from heed.errors import InputError
 from heed.guard.data import LabelledPair
-from heed.guard.learn import STRENGTHS, WINDOW, Learned, Windows, learn, scale, window_label
+from heed.guard.learn import STRENGTHS, WINDOW, Learned, Windows, _caught, learn, scale, window_label
 from heed.measure import auroc
 from heed.profile.ridge import Linear
 from heed.text.span import CharSpan
@@ -40,6 +40,17 @@ def test_the_planted_feature_is_found() -> None:
     assert weights[1, 1, 0, 2] > 0
     assert found.auroc > 0.99
     assert found.strength in STRENGTHS
+
+
+def test_penalties_are_chosen_by_the_attacks_caught_at_few_false_alarms() -> None:
+    data = planted("ab", texts=200)
+    kind = np.ones(400, dtype=bool)
+    worst = np.where(data.truth == 1, 0.5, np.linspace(0, 1, 400))  # half of the benign texts lie above
+    assert _caught(data, worst, kind) == 0.0
+    worst[(data.truth == 1) & np.array([one.group == "a" for one in data.pairs])] = 2.0
+    assert _caught(data, worst, kind) == 0.5  # all of one set, nothing of the other
+    (found,) = learn(data, [2], given=True)
+    assert found.caught == _caught(data, found.worst, kind) > 0.9
 
 
 def test_depths_use_only_their_own_layers() -> None:
@@ -190,7 +201,7 @@ def test_searching_many_windows_is_paid_for() -> None:
     pairs += [LabelledPair(str(n), "Do.", "Hi.", 1, "a") for n in range(200)]
     worst = np.array([*(rng.normal(size=count).max() for count in counts), *(rng.normal(size=200) + 4.0)])
     data = Windows(pairs, np.arange(4200), np.zeros(4200, dtype=int), (-1,), np.zeros((4200, 1, 1, 1, 4)))
-    found = Learned(1, 0.3, Linear(np.zeros(4), 0.0), worst, 1.0)
+    found = Learned(1, 0.3, Linear(np.zeros(4), 0.0), worst, 1.0, 1.0)
     assert data.searched[:2].tolist() == [1, 5]
     for more, even in (({}, True), ({"price": 0.0}, False)):
         over = odds(found, data, fpr=0.1, **more)[:4000] >= 0.0
@@ -218,6 +229,8 @@ def test_a_price_that_is_given_is_kept_and_the_bar_follows_it() -> None:
 def test_worse_texts_never_get_a_lower_risk() -> None:
     """Where nothing was learned, the slope is small but not negative."""
     data = planted()
-    upside_down = Learned(2, 0.3, Linear(np.zeros(32), 0.0), -data.truth + np.linspace(0, 0.1, len(data.pairs)), 0.0)
+    upside_down = Learned(
+        2, 0.3, Linear(np.zeros(32), 0.0), -data.truth + np.linspace(0, 0.1, len(data.pairs)), 0.0, 0.0
+    )
     slope, *_ = scale(upside_down, data, fpr=0.1, given=True)
     assert slope > 0

@@ -129,16 +129,18 @@ def test_parts_of_a_prompt_hold_all_mass_but_what_lies_between(model, profile) -
     assert window.encoded.part("question").start >= after.start
 
 
-def test_query_rows_begin_with_the_question_and_end_with_the_prompt(model) -> None:
+def test_query_rows_are_the_ends_of_data_question_and_prompt(model) -> None:
     tokenizer = tokenizer_of(model)
     rows = {text: query_rows(encode_pair("Do.", text, tokenizer, question="What now?")) for text in ("Hi.", "漢字" * 9)}
     assert len(set(rows.values())) == 1  # whatever the data
     (found,) = set(rows.values())
     encoded = encode_pair("Do.", "Hi.", tokenizer, question="What now?")
     asked = encoded.part("question")
-    assert found == (asked.start - len(encoded), asked.end - len(encoded), -2, -1)
+    last = parts_of(encoded)[2].end - 1
+    assert found == (last - len(encoded), asked.start - len(encoded), asked.end - len(encoded), -2, -1)
     bare = encode_pair("Do.", "Hi.", tokenizer)
-    assert query_rows(bare) == (parts_of(bare)[3].start - len(bare), -2, -1)
+    end = parts_of(bare)[3].start - len(bare)
+    assert query_rows(bare) == (end - 1, end, -2, -1)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,4 +1,4 @@
-"""Several of the last rows of a prompt: the rows of a trace, with padding, with a cache, in one pass."""
+"""Several of the last rows of a prompt, and pools of a span's rows: those of a trace, padded, cached, in one pass."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from heed.errors import InputError
 from heed.model import Model, wrap
-from heed.probe import AllRowsMass, LastRow, LastRowMass, PrefixCache, TailRows, read, trace
+from heed.probe import AllRowsMass, LastRow, LastRowMass, PooledMass, PrefixCache, TailRows, read, trace
 from heed.text.encode import Encoded
+from heed.text.span import TokenSpan
 
 EXACT = 2e-6
 ROWS = (-6, -2, -1)
@@ -115,3 +116,52 @@ def test_probes_of_earlier_rows_are_refused_behind_a_cache(model) -> None:
     probes = {"tail": TailRows(ROWS), "all": AllRowsMass()}
     with pytest.raises(InputError, match="found all: earlier rows are not computed again"):
         read(model, [prompt((9, 1))], probes, prefix=PrefixCache())
+
+
+SPANS = (TokenSpan(0, 3), TokenSpan(3, 8))
+
+
+def spans(length: int) -> list[TokenSpan]:
+    return [*SPANS, TokenSpan(8, length - 2)]
+
+
+def pools(model, texts, *, tail: int = 100, **how) -> np.ndarray:
+    """``[B, L, H, P, S]``"""
+    own = [spans(len(text)) for text in texts]
+    return read(model, texts, {"pools": PooledMass(2, tail)}, spans=own, **how).stack("pools")
+
+
+def by_hand(model, text) -> np.ndarray:
+    mass = read(model, [text], {"all": AllRowsMass()}, spans=[spans(len(text))]).stack("all")[0]
+    logs = np.log(mass[:, :, 8 : len(text) - 2] + 1e-6)
+    return np.stack([logs.mean(2), logs.max(2), logs.min(2), logs.std(2)], 2)
+
+
+def test_they_are_pooled_from_the_rows_of_the_span(model) -> None:
+    for length in (11, 23, 63):
+        text = prompt((length, 1))
+        np.testing.assert_allclose(pools(model, [text])[0], by_hand(model, text), atol=30 * EXACT)
+
+
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_padding_changes_no_pool(model, padding) -> None:
+    texts = [prompt((12, 1)), prompt((31, 2)), prompt((20, 3))]
+    for found, text in zip(pools(model, texts, padding=padding), texts, strict=True):
+        np.testing.assert_allclose(found, by_hand(model, text), atol=30 * EXACT)
+
+
+def test_a_cache_leaves_the_rows_that_are_pooled(model) -> None:
+    cache = PrefixCache(shortest=4)
+    texts = [prompt((8, 5), (n, n)) for n in (14, 15, 16, 17)]
+    for text in texts:
+        own = [spans(len(text))]
+        probe = PooledMass(2, len(text) - 8)
+        reading = read(model, [text], {"pools": probe}, spans=own, prefix=cache)
+        np.testing.assert_allclose(reading.stack("pools")[0], by_hand(model, text), atol=30 * EXACT)
+    assert reading.reused_tokens == 8
+
+
+def test_of_generated_tokens_nothing_is_pooled(model) -> None:
+    text = prompt((12, 1))
+    reading = read(model, [text], {"pools": PooledMass(2, 10)}, spans=[spans(12)], new_tokens=2)
+    assert [reading.stack("pools", step).size > 0 for step in range(len(reading.steps))] == [True, False]

@@ -11,6 +11,7 @@ import pytest
 
 from heed.errors import ProfileError
 from heed.profile import DEFAULT, PROFILE_FILE, LearnedProfile, Profile, find_profile, fitted_folder, load_profile
+from heed.profile.learned import log_mass
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,33 @@ def test_the_score_is_logistic_in_the_logarithms_of_the_masses(kind) -> None:
         for place in np.ndindex(2, 2, 2, 4):
             odds += known.weights[kind][place] * np.log(text[place] + 1e-6)
         wanted.append(1 / (1 + np.exp(-odds)))
-    np.testing.assert_allclose(known.score(found, kind=kind), wanted, atol=1e-12)
+    np.testing.assert_allclose(known.score(log_mass(found), kind=kind), wanted, atol=1e-12)
 
 
 def test_no_mass_and_all_of_it_are_finite_risks() -> None:
     extreme = np.zeros((1, 2, 2, 2, 4))
     extreme[..., 0] = 1.0
     steep = profile(weights={"given": np.full((2, 2, 2, 4), 1e3)}, bias={"given": 0.0})
-    assert np.isfinite(profile().score(extreme, kind="given")).all()
-    assert steep.score(extreme, kind="given")[0] == 0.0
+    assert np.isfinite(profile().score(log_mass(extreme), kind="given")).all()
+    assert steep.score(log_mass(extreme), kind="given")[0] == 0.0
 
 
-def test_what_a_token_adds_is_the_slope_of_the_log_odds() -> None:
-    known, step = profile(), 1e-5
+def pooled(**more) -> LearnedProfile:
+    """Two query rows and the four pools."""
+    rng = np.random.default_rng(3)
+    return profile(pooled=True, weights={"given": rng.normal(size=(6, 2, 2, 4))}, bias={"given": 0.1}, **more)
+
+
+@pytest.mark.parametrize("known", [profile(), pooled()])
+def test_what_a_token_adds_is_the_slope_of_the_log_odds(known) -> None:
+    step, pools = 1e-5, np.random.default_rng(4).normal(size=(4 * known.pooled, 2, 2, 4))
     rows = np.random.default_rng(2).dirichlet([0.5] * 9, (2, 2, 2))  # R L H T
     other = slice(3, 7)
 
     def odds(attention: np.ndarray) -> float:
         parts = (slice(0, 2), slice(2, 3), other, slice(7, 9))
         mass = np.stack([attention[..., part].sum(-1) for part in parts], -1)
-        risk = known.score(mass[None], kind="given")[0]
+        risk = known.score(np.concatenate([log_mass(mass), pools])[None], kind="given")[0]
         return float(np.log(risk / (1 - risk)))
 
     added = known.contributions(rows[..., other], rows[..., other].sum(-1), kind="given")
@@ -113,8 +121,19 @@ def test_what_is_saved_is_the_same_profile(tmp_path, kind) -> None:
             assert getattr(again, name) == getattr(known, name), name
     for name, array in known.weights.items():
         np.testing.assert_array_equal(again.weights[name], array.astype(np.float32))
-    np.testing.assert_allclose(again.score(masses(), kind="given"), known.score(masses(), kind="given"), atol=1e-5)
+    found = log_mass(masses())
+    np.testing.assert_allclose(again.score(found, kind="given"), known.score(found, kind="given"), atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["p.json"]
+
+
+def test_pools_are_saved_and_counted(tmp_path) -> None:
+    known = pooled()
+    known.save(tmp_path / "p.json")
+    again = load_profile(tmp_path / "p.json")
+    assert (again.pooled, again.digest) == (True, known.digest)
+    np.testing.assert_array_equal(again.weights["given"], known.weights["given"].astype(np.float32))
+    with pytest.raises(ProfileError, match=r"shape \(2, 2, 2, 4\)"):
+        replace(known, pooled=False)
 
 
 @pytest.mark.parametrize(

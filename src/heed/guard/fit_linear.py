@@ -1,6 +1,6 @@
 """Learned weights on all heads for any model: windows are read once, everything after that is arithmetic on them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +12,15 @@ from heed.guard.calibrating import calibrate
 from heed.guard.calibration import Calibrations
 from heed.guard.data import LabelledPair, data_hash
 from heed.guard.learn import MOST_BENIGN, WINDOW, Learned, Windows, learn, scale, window_label
-from heed.guard.listening import masses
+from heed.guard.listening import listen
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, parts_of, query_rows
 from heed.guard.quality import set_quality
 from heed.measure.ranking import auroc
 from heed.model import Model
-from heed.probe import TailRows, read
 from heed.probe.layers import layers_of
 from heed.probe.prompt import tokenizer_of
 from heed.profile import LearnedProfile
-from heed.profile.learned import log_mass
+from heed.profile.learned import POOLS
 from heed.text.encode import Encoded
 from heed.text.windows import windows
 
@@ -54,17 +53,23 @@ def fit_weights(
     deepest = depth or model.anatomy.layers
     data = read_windows(model, pairs, depth=deepest, longest=longest, progress=progress)
     depths = [depth] if depth else sorted({max(1, round(deepest * share)) for share in _SHARES})
-    return *weigh(model, data, depths, fpr=fpr), len(data.pairs)
+    return *weigh(model, data, depths, fpr={"given": fpr, "neutral": fpr}, pooled=True), len(data.pairs)
 
 
-def weigh(model: Model, data: Windows, depths: Sequence[int], *, fpr: float) -> tuple[LearnedProfile, Calibrations]:
+def weigh(
+    model: Model, data: Windows, depths: Sequence[int], *, fpr: Mapping[str, float], pooled: bool
+) -> tuple[LearnedProfile, Calibrations]:
     """The best weights on windows that are read: at the shallowest of the depths that is nearly as good as any.
+
+    ``fpr`` says for each kind of prompt which share of benign texts may be flagged, ``pooled`` whether the pools of the
+    data's own tokens are weighed beside the query rows.
 
     Raises
     ------
     InputError
         If nothing can be learned from the rows.
     """
+    data = data if pooled else replace(data, features=data.features[:, : len(data.rows)])
     kinds = {"given": True} | ({"neutral": False} if _has_neutral(data) else {})
     tried = {kind: learn(data, depths, given=given) for kind, given in kinds.items()}
     chosen = _depth(tried)
@@ -83,7 +88,7 @@ def read_windows(
     longest: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Windows:
-    """The log masses of the windows of all pairs that can be read, for `heed.guard.prompt.query_rows`."""
+    """What is heard of the windows of all pairs that can be read: `query_rows` of the prompt, and pools."""
     kept, texts, labels, encoded = _prepare(model, pairs, longest)
     if not encoded:
         raise InputError("expected rows that can be read, found none: every one is empty or longer than the limit")
@@ -94,19 +99,17 @@ def read_windows(
             f"expected softmax attention in the first {depth} layers of {model.name}, found it in {len(layers)}: "
             "use --method margin"
         )
-    features = np.zeros((len(encoded), len(rows), depth, model.anatomy.heads, 4), dtype=np.float32)
+    features = np.zeros((len(encoded), len(rows) + len(POOLS), depth, model.anatomy.heads, 4), dtype=np.float32)
     total, done = sum(map(len, encoded)), 0
     for batch in _batches(encoded):
         prompts = [encoded[item] for item in batch]
-        reading = read(model, prompts, {"rows": TailRows(rows)}, layers=layers)
-        if not reading.finite.all():
-            name = kept[texts[batch[int(np.argmin(reading.finite))]]].id
-            raise InputError(
-                f"expected finite attention, found NaN or infinity in row {name!r}: the weights or the dtype overflow"
-            )
-        heard = reading.stack("rows").swapaxes(1, 3).swapaxes(2, 3)
-        for place, item in enumerate(batch):
-            features[item] = log_mass(masses(heard[place, ..., : len(encoded[item])], parts_of(encoded[item])))
+        for item, listened in zip(batch, listen(model, prompts, rows, layers, pooled=True), strict=True):
+            if not listened.finite:
+                name = kept[texts[item]].id
+                raise InputError(
+                    f"expected finite attention, found NaN or infinity in row {name!r}: weights or dtype overflow"
+                )
+            features[item] = listened.logs
         done += sum(map(len, prompts))
         if progress is not None:
             progress(done, total)
@@ -171,14 +174,14 @@ def _depth(tried: dict[str, list[Learned]]) -> int:
 
 
 def _profile(
-    model: Model, data: Windows, best: dict[str, Learned], kinds: dict[str, bool], *, fpr: float
+    model: Model, data: Windows, best: dict[str, Learned], kinds: dict[str, bool], *, fpr: Mapping[str, float]
 ) -> LearnedProfile:
     shape = data.features.shape[1:]
     weights: dict[str, Float[np.ndarray, "R L H 4"]] = {}
     bias: dict[str, float] = {}
     price: float | None = None
     for kind, given in kinds.items():
-        slope, shift, price = scale(best[kind], data, fpr=fpr, given=given, price=price)
+        slope, shift, price = scale(best[kind], data, fpr=fpr[kind], given=given, price=price)
         depth = best[kind].depth
         weights[kind] = (slope * best[kind].linear.weights).reshape(shape)[:, :depth].astype(np.float32)
         bias[kind] = slope * best[kind].linear.bias + shift
@@ -193,6 +196,7 @@ def _profile(
         bias=bias,
         window=WINDOW,
         question=QUESTION,
+        pooled=shape[0] > len(data.rows),
         search_cost=price or 0.0,
         source="fitted by `heed guard fit`",
         method=f"linear, depth {one.depth}, " + ", ".join(f"{k}: penalty {b.strength}" for k, b in best.items()),
@@ -202,13 +206,18 @@ def _profile(
 
 
 def _risks(
-    profile: LearnedProfile, data: Windows, best: dict[str, Learned], kinds: dict[str, bool], *, fpr: float
+    profile: LearnedProfile,
+    data: Windows,
+    best: dict[str, Learned],
+    kinds: dict[str, bool],
+    *,
+    fpr: Mapping[str, float],
 ) -> Float[np.ndarray, " P"]:
     """The risk of each text under weights that were learned without its family; NaN where there are none."""
     searched = np.log(data.searched)
     found = np.full(len(data.pairs), np.nan)
     for kind, given in kinds.items():
-        slope, shift, _ = scale(best[kind], data, fpr=fpr, given=given, price=profile.search_cost)
+        slope, shift, _ = scale(best[kind], data, fpr=fpr[kind], given=given, price=profile.search_cost)
         own = data.given == given
         odds = slope * best[kind].worst[own] + shift - profile.search_cost * searched[own]
         found[own] = 0.5 + 0.5 * np.tanh(odds / 2.0)
@@ -216,15 +225,20 @@ def _risks(
 
 
 def _calibrations(
-    profile: LearnedProfile, data: Windows, risks: Float[np.ndarray, " P"], kinds: dict[str, bool], *, fpr: float
+    profile: LearnedProfile,
+    data: Windows,
+    risks: Float[np.ndarray, " P"],
+    kinds: dict[str, bool],
+    *,
+    fpr: Mapping[str, float],
 ) -> Calibrations:
     made = Calibrations()
-    for given in kinds.values():
+    for kind, given in kinds.items():
         own = data.given == given
         one = calibrate(
-            risks[own], data.truth[own], fpr=fpr, made_for=f"{profile.digest}/first", data_hash=profile.data_hash
+            risks[own], data.truth[own], fpr=fpr[kind], made_for=f"{profile.digest}/first", data_hash=profile.data_hash
         )
-        made = made.put(one.moved(THRESHOLD, fpr), given=given)
+        made = made.put(one.moved(THRESHOLD, fpr[kind]), given=given)
     return made
 
 

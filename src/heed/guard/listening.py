@@ -16,10 +16,12 @@ from heed.guard.pair import Window
 from heed.guard.prompt import parts_of
 from heed.guard.query import QueryTokens, new_tokens
 from heed.model import Model
-from heed.probe import LastRowMass, LayerKey, PrefixCache, Probe, PromptRow, Reading, TailRows, read
+from heed.probe import LastRowMass, LayerKey, PooledMass, PrefixCache, Probe, PromptRow, Reading, TailRows, read
 from heed.probe.layers import layers_of
 from heed.profile import LearnedProfile, Profile
+from heed.profile.learned import FLOOR, log_mass
 from heed.reduce.contrast import AGGREGATIONS
+from heed.text.encode import Encoded
 from heed.text.evidence import HeadGrid
 from heed.text.span import CharSpan, TokenSpan
 from heed.text.windows import windows
@@ -133,7 +135,6 @@ class LearnedListening:
     def __init__(self, model: Model, profile: LearnedProfile) -> None:
         self.model, self.profile = model, profile
         self._layers = _layer_keys(model, profile)
-        self._probe = TailRows(profile.rows)
         self._prefix = PrefixCache()
 
     @property
@@ -157,18 +158,15 @@ class LearnedListening:
     def hear(self, batch: Sequence[Window]) -> list[Heard]:
         """One pass, ended after the profile's depth."""
         prompts = [window.encoded for window in batch]
-        reading = read(self.model, prompts, {"rows": self._probe}, layers=self._layers, prefix=self._prefix)
-        rows = reading.stack("rows").swapaxes(1, 3).swapaxes(2, 3)  # B L H R T -> B R L H T
-        return [
-            self._heard(rows[item, ..., : len(window.encoded)], window, finite=bool(reading.finite[item]))
-            for item, window in enumerate(batch)
-        ]
+        pooled = self.profile.pooled
+        found = listen(self.model, prompts, self.profile.rows, self._layers, pooled=pooled, prefix=self._prefix)
+        return [self._heard(listened, window) for listened, window in zip(found, batch, strict=True)]
 
-    def _heard(self, rows: Float[np.ndarray, "R L H T"], window: Window, *, finite: bool) -> Heard:
+    def _heard(self, listened: "Listened", window: Window) -> Heard:
         kind = "neutral" if not window.question.given and "neutral" in self.profile.weights else "given"
-        parts = parts_of(window.encoded)
+        rows, parts = listened.rows, parts_of(window.encoded)
         mass = masses(rows, parts)
-        risk = float(self.profile.score(mass[None], kind=kind)[0]) if finite else float("nan")
+        risk = float(self.profile.score(listened.logs[None], kind=kind)[0]) if listened.finite else float("nan")
         added = self.profile.contributions(rows[..., parts[2].slice()], mass[..., 2], kind=kind)
         own, other = mass[-1, ..., 1], mass[-1, ..., 2]
         values = np.full((self.profile.n_layers, self.profile.n_heads), np.nan)
@@ -181,6 +179,45 @@ class LearnedListening:
 
 
 _SHARE = "Share of attention that stayed on the instruction"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listened:
+    """What weights are learned for and multiplied with: query rows, and the logarithms of them and of the pools."""
+
+    rows: Float[np.ndarray, "Q L H T"]
+    logs: Float[np.ndarray, "R L H 4"]
+    finite: bool
+
+
+def listen(
+    model: Model,
+    prompts: Sequence[Encoded],
+    rows: tuple[int, ...],
+    layers: Sequence[LayerKey],
+    *,
+    pooled: bool,
+    prefix: PrefixCache | None = None,
+) -> list[Listened]:
+    """One pass over windows of like length: query rows, and pools of the data's own tokens if ``pooled``.
+
+    No token of the data sees what stands after it, so that of the pools the last part is 0.
+    """
+    parts = [parts_of(prompt) for prompt in prompts]
+    probes: dict[str, Probe] = {"rows": TailRows(rows)}
+    if pooled:
+        first, longest = min(part[2].start for part in parts), max(map(len, prompts))
+        probes["pools"] = PooledMass(2, last_rows=longest - first, floor=FLOOR)
+    reading = read(model, prompts, probes, layers=layers, spans=[part[:3] for part in parts], prefix=prefix)
+    tail = reading.stack("rows").swapaxes(1, 3).swapaxes(2, 3)  # B L H Q T -> B Q L H T
+    pools = np.pad(reading.stack("pools").swapaxes(1, 3).swapaxes(2, 3), [(0, 0)] * 4 + [(0, 1)]) if pooled else None
+    found = []
+    for item, prompt in enumerate(prompts):
+        own = tail[item, ..., : len(prompt)]
+        logs = log_mass(masses(own, parts[item]))
+        logs = logs if pools is None else np.concatenate([logs, pools[item]])
+        found.append(Listened(own, logs, bool(reading.finite[item])))
+    return found
 
 
 def masses(rows: Float[np.ndarray, "R L H T"], parts: Sequence[TokenSpan]) -> Float[np.ndarray, "R L H 4"]:

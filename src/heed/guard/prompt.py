@@ -47,7 +47,8 @@ def parts_of(encoded: Encoded) -> tuple[TokenSpan, TokenSpan, TokenSpan, TokenSp
 def query_rows(encoded: Encoded) -> tuple[int, ...]:
     """The tokens behind the data to look from, counted from the end.
 
-    Where the question begins and where it ends (without one: where the data ends), and the last two.
+    The last token of the data, where the question begins and where it ends (without one: where the data ends), and the
+    last two.
     """
     after = parts_of(encoded)[3]
     marks = {after.start}
@@ -55,7 +56,8 @@ def query_rows(encoded: Encoded) -> tuple[int, ...]:
         asked = encoded.part(QUESTION)
         marks = {asked.start, asked.end}
     marks |= {len(encoded) - 2, len(encoded) - 1}
-    return tuple(sorted(mark - len(encoded) for mark in marks if after.start <= mark < len(encoded)))
+    seen = {after.start - 1} | {mark for mark in marks if after.start <= mark < len(encoded)}
+    return tuple(sorted(mark - len(encoded) for mark in seen))
 
 
 def spans_of(encoded: Encoded) -> list[TokenSpan]:

@@ -7,6 +7,7 @@ from heed.probe.probes import AllRowsMass as AllRowsMass
 from heed.probe.probes import LastRow as LastRow
 from heed.probe.probes import LastRowMass as LastRowMass
 from heed.probe.probes import Moment as Moment
+from heed.probe.probes import PooledMass as PooledMass
 from heed.probe.probes import Probe as Probe
 from heed.probe.probes import PromptRow as PromptRow
 from heed.probe.probes import Received as Received

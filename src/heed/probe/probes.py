@@ -97,6 +97,34 @@ class TailRows:
 
 
 @dataclass(frozen=True, slots=True)
+class PooledMass:
+    """How the tokens of one span attend, pooled over them: ``[B, H, P, S]``; nothing of generated tokens.
+
+    Pooled are the logarithms of each token's mass on each span (a sum with ``floor``): their mean, highest, lowest and
+    standard deviation (P = 4). ``span`` is the place of the span among those of the read, ``last_rows`` how many of the
+    last rows hold all its tokens.
+    """
+
+    span: int
+    last_rows: int
+    floor: float = 1e-6
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
+        """Reduce a layer."""
+        if moment.step:
+            return moment.members.new_zeros((len(moment.row), 0))
+        stop = view.first_row + view.n_rows
+        first = max(view.first_row, stop - self.last_rows)
+        logs = (view.mass(slice(first, stop), moment.members) + self.floor).log()
+        inside = moment.members[:, None, first:stop, self.span, None] > 0
+        count = inside.sum(2)
+        mean = logs.where(inside, 0.0).sum(2) / count
+        spread = (logs - mean[:, :, None]).square().where(inside, 0.0).sum(2) / count
+        highest, lowest = logs.where(inside, -torch.inf).amax(2), logs.where(inside, torch.inf).amin(2)
+        return torch.stack([mean, highest, lowest, spread.sqrt()], 2)
+
+
+@dataclass(frozen=True, slots=True)
 class AllRowsMass:
     """Mass of every row's attention on each span, ``[B, H, Q, S]``."""
 

@@ -11,7 +11,7 @@ from heed.settings import settings
 PROFILE_FILE = "profile.json"
 NAMES = ("fast", "full")
 """The profiles shipped for one model, by what they are for."""
-DEFAULT = "fast"
+DEFAULT = "full"
 
 
 def find_profile(

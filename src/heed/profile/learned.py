@@ -1,7 +1,8 @@
 """A learned profile: a weight for every head, query row and part of the prompt, and the windows it was learned on.
 
 The risk is logistic in the logarithms of attention masses, so that it sees ratios: how much a head's last rows keep
-on the instruction, put on the data, on what stands before and after. It is fitted for one model and refused for
+on the instruction, put on the data, on what stands before and after; and, pooled over the data's own tokens, how
+these look back at the instruction. It is fitted for one model and refused for
 another. It knows no task's threshold and no torch.
 """
 
@@ -20,18 +21,20 @@ from heed.profile.profile import ModelIdentity, Profile, digest_of, read_json, w
 VERSION = 2
 PARTS = ("before", "own", "other", "after")
 """The parts of a prompt whose mass is weighed: up to the trusted part, it, the untrusted part, and all after that."""
-_FLOOR = 1e-6
+POOLS = ("mean", "highest", "lowest", "spread")
+"""What may be weighed of the log masses of the untrusted part's own tokens, as `heed.probe.PooledMass` gives them."""
+FLOOR = 1e-6
 """Added to a mass before its logarithm is taken: less than the rounding of 16-bit keys can tell from none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnedProfile:
-    """Weights over query rows, layers, heads and parts of one model's attention.
+    """Weights over query rows, pools, layers, heads and parts of one model's attention.
 
     ``weights`` maps a kind of prompt (``given``: with the application's instruction; ``neutral``: without, where the
-    others stand in if there are none) to ``[R, L, H, 4]``, ``bias`` to a number. ``rows`` are the query rows, counted
-    from the prompt's end (-1: the last token). L is the depth: layers beyond it are not run. ``window`` and ``overlap``
-    are bytes of the stretches that a text is read in.
+    others stand in if there are none) to ``[R, L, H, 4]``, ``bias`` to a number. R counts the query ``rows``, given
+    from the prompt's end (-1: the last token), and after them `POOLS` if the profile is ``pooled``. L is the depth:
+    layers beyond it are not run. ``window`` and ``overlap`` are bytes of the stretches that a text is read in.
     """
 
     task: str
@@ -43,6 +46,8 @@ class LearnedProfile:
     bias: Mapping[str, float]
     window: int
     overlap: int = 0
+    pooled: bool = False
+    """Whether the untrusted part's own tokens are listened to, beside the query rows."""
     question: str = ""
     """Trusted text that follows the untrusted part; the query rows look back from it."""
     search_cost: float = 0.0
@@ -58,7 +63,7 @@ class LearnedProfile:
     def __post_init__(self) -> None:
         shapes = {array.shape for array in self.weights.values()}
         depth = self.depth if "given" in self.weights else 0
-        expected = (len(self.rows), depth, self.n_heads, len(PARTS))
+        expected = (len(self.rows) + self.pooled * len(POOLS), depth, self.n_heads, len(PARTS))
         if set(self.weights) != set(self.bias) or "given" not in self.weights or shapes != {expected}:
             raise ProfileError(
                 f"expected weights of the shape {expected} and a bias for each kind of prompt, found {shapes} for "
@@ -88,11 +93,13 @@ class LearnedProfile:
         """Identity of everything that makes the score: what a calibration is made for."""
         weights = {kind: array.astype(np.float32).round(6).tolist() for kind, array in self.weights.items()}
         parts = [[kind, self.bias[kind], weights[kind]] for kind in sorted(weights)]
-        return digest_of([parts, list(self.rows), self.window, self.overlap, self.question, self.search_cost])
+        return digest_of(
+            [parts, list(self.rows), self.pooled, self.window, self.overlap, self.question, self.search_cost]
+        )
 
-    def score(self, mass: Float[np.ndarray, "B R L H 4"], *, kind: str) -> Float[np.ndarray, " B"]:
-        """Risk in (0, 1): the logistic function of the weighted log masses."""
-        logit = np.tensordot(log_mass(mass), self.weights[kind], axes=4) + self.bias[kind]
+    def score(self, logs: Float[np.ndarray, "B R L H 4"], *, kind: str) -> Float[np.ndarray, " B"]:
+        """Risk in (0, 1): the logistic function of the weighted log masses (`log_mass`) and pools."""
+        logit = np.tensordot(logs, self.weights[kind], axes=4) + self.bias[kind]
         return np.asarray(_logistic(logit))
 
     def of_text(self, risks: Float[np.ndarray, " W"]) -> float:
@@ -103,14 +110,14 @@ class LearnedProfile:
         return float(_logistic(np.log(worst / (1.0 - worst)) - self.search_cost * np.log(len(risks))))
 
     def contributions(
-        self, rows: Float[np.ndarray, "R L H T"], mass: Float[np.ndarray, "R L H"], *, kind: str
+        self, rows: Float[np.ndarray, "Q L H T"], mass: Float[np.ndarray, "Q L H"], *, kind: str
     ) -> Float[np.ndarray, " T"]:
         """What each token of the other part adds to the risk's log-odds, to first order; may be negative.
 
         A token's share of its part's mass, times the weight of that part, summed over rows and heads: the derivative
-        of the log-odds by the logarithm of the attention on the token.
+        of the log-odds by the logarithm of the attention on the token. Only the Q query rows have a part in it.
         """
-        weights = self.weights[kind][..., PARTS.index("other")] / (mass + _FLOOR)
+        weights = self.weights[kind][: len(rows), ..., PARTS.index("other")] / (mass + FLOOR)
         return np.asarray(np.tensordot(weights, rows, axes=3))
 
     def refuse_other(self, model: ModelIdentity) -> None:
@@ -153,7 +160,12 @@ class LearnedProfile:
         """
         value = read_json(path, version=VERSION, kind="profile")
         try:
-            shape = (len(value["rows"]), int(value["depth"]), int(value["n_heads"]), len(PARTS))
+            shape = (
+                len(value["rows"]) + bool(value["pooled"]) * len(POOLS),
+                int(value["depth"]),
+                int(value["n_heads"]),
+                len(PARTS),
+            )
             weights = {
                 kind: np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(shape).astype(np.float32)
                 for kind, text in value["weights"].items()
@@ -176,7 +188,7 @@ class LearnedProfile:
 
 def log_mass(mass: Float[np.ndarray, "*B 4"]) -> Float[np.ndarray, "*B 4"]:
     """What is weighed: logarithms of masses, of no mass -13.8."""
-    return np.asarray(np.log(mass + _FLOOR))
+    return np.asarray(np.log(mass + FLOOR))
 
 
 def _logistic(value: Any) -> Any:
@@ -184,7 +196,7 @@ def _logistic(value: Any) -> Any:
 
 
 _PLAIN = (
-    *("task", "model", "name", "n_layers", "n_heads", "window", "overlap", "question", "search_cost"),
+    *("task", "model", "name", "n_layers", "n_heads", "window", "overlap", "pooled", "question", "search_cost"),
     *("source", "method", "data_hash"),
 )
 

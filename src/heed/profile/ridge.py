@@ -34,6 +34,7 @@ class Ridge:
     mean: Float[np.ndarray, " F"]
     scale: Float[np.ndarray, " F"]
     sums: dict[str, tuple[Float[np.ndarray, "F+1 F+1"], Float[np.ndarray, " F+1"], float]]
+    all: tuple[Float[np.ndarray, "F+1 F+1"], Float[np.ndarray, " F+1"], float]
 
     @classmethod
     def of(
@@ -57,11 +58,15 @@ class Ridge:
             raise InputError(f"expected rows of both classes, found {sorted(set(labels.tolist()))}: add the other")
         mean = features.mean(0, dtype=np.float64)
         scale = features.std(0, dtype=np.float64) + 1e-3
-        sums = {}
+        size = features.shape[1] + 1
+        sums, gram, moment = {}, np.zeros((size, size)), np.zeros(size)
         for family in np.unique(families):
             own = np.flatnonzero(families == family)
-            sums[str(family)] = _sums((mean, scale), features[own], labels[own], weights[own])
-        return cls(mean, scale, sums)
+            found = _sums((mean, scale), features[own], labels[own], weights[own])
+            sums[str(family)] = found
+            gram += found[0]
+            moment += found[1]
+        return cls(mean, scale, sums, (gram, moment, float(weights.sum())))
 
     def solve(
         self, strength: float, *, without: str | None = None, columns: Int[np.ndarray, " C"] | None = None
@@ -70,12 +75,11 @@ class Ridge:
 
         ``strength`` is the penalty on the squared weights of standardised features, per unit of row weight.
         """
-        kept = [sums for family, sums in self.sums.items() if family != without]
-        gram = np.sum([sums[0] for sums in kept], axis=0)
-        moment, total = np.sum([sums[1] for sums in kept], axis=0), sum(sums[2] for sums in kept)
+        left = self.sums.get(without, (0.0, 0.0, 0.0)) if without else (0.0, 0.0, 0.0)
+        total = self.all[2] - left[2]
         used = np.arange(len(self.mean)) if columns is None else columns
         index = np.append(used, len(self.mean))
-        matrix = gram[np.ix_(index, index)] / total
+        matrix, moment = (self.all[0] - left[0])[np.ix_(index, index)] / total, self.all[1] - left[1]
         matrix[np.arange(len(used)), np.arange(len(used))] += strength
         found = np.linalg.solve(matrix, moment[index] / total)
         weights = np.zeros(len(self.mean))
