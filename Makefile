@@ -20,6 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
 	$(PIP) install --quiet -c constraints.txt torch
 	$(PIP) install --quiet -c constraints.txt -e '.[fit]' --group dev
+	$(BIN)/python -c 'from heed.attention.distance.native import status; print("attention kernel:", status())'
 	@touch $@
 
 demo: venv  ## judge the shipped examples and write demo/heed-demo.html

@@ -5,6 +5,7 @@ In: ways of doing the same thing, as functions. Out: ratios, `Claim`s, one JSON 
 
 import gc
 import json
+import math
 import os
 import statistics
 import sys
@@ -21,6 +22,8 @@ QUICK = os.environ.get("HEED_BENCH_QUICK") == "1"
 
 THREADS = 1 if QUICK else os.cpu_count() or 1
 """torch threads of every benchmark."""
+
+HERE = Path(__file__).resolve().parent
 
 Picked = TypeVar("Picked")
 Details = Mapping[str, Any]
@@ -102,8 +105,23 @@ class Timings:
             "paired ratios": f"{min(pairs):.3f} to {max(pairs):.3f}, {len(pairs)} repeats",
         }
 
+    def interval(self, way: str, other: str) -> tuple[float, float]:
+        """95 % interval of the ratio, from the order of the pairs alone (sign test); all pairs where they are few."""
+        pairs = sorted(self._pairs(way, other))
+        rank = _median_rank(len(pairs))
+        return pairs[rank], pairs[-1 - rank]
+
     def _pairs(self, way: str, other: str) -> list[float]:
         return [a / b for a, b in zip(self.seconds[way], self.seconds[other], strict=True)]
+
+
+def _median_rank(count: int) -> int:
+    """How many values to leave out at each end so that the rest still holds the median with 95 %."""
+    tail, rank = 0.5**count, 0
+    while tail + math.comb(count, rank + 1) * 0.5**count <= 0.025:
+        rank += 1
+        tail += math.comb(count, rank) * 0.5**count
+    return rank
 
 
 def interleaved(ways: Mapping[str, Callable[[int], object]], *, repeats: int, warm_ups: int = 1) -> Timings:
@@ -129,10 +147,16 @@ def pick(full: Picked, quick: Picked) -> Picked:
     return quick if QUICK else full
 
 
+def name_of(file: str) -> str:
+    """A benchmark's name: its path within this folder, without the ending."""
+    path = Path(file).resolve()
+    return path.relative_to(HERE).with_suffix("").as_posix() if path.is_relative_to(HERE) else path.stem
+
+
 def main(file: str, measure: Callable[[], Sequence[Claim]]) -> None:
     """Measure, print each claim and one JSON line; exit with 0 if all bars are met, 1 if not, 3 if all was skipped."""
     torch.set_num_threads(THREADS)
-    name, started = Path(file).stem, perf_counter()
+    name, started = name_of(file), perf_counter()
     try:
         claims = list(measure())
     except Skip as reason:

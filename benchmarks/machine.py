@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,10 @@ def environment() -> dict[str, str]:
     }
 
 
-def child(*arguments: str) -> dict[str, Any]:
-    """Run Python in a fresh process and read the JSON of its last line."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+def child(*arguments: str, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run Python in a fresh process, with some more environment variables, and read the JSON of its last line."""
+    environ = {**os.environ, **(variables or {})}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=environ)
     if done.returncode:
         raise RuntimeError(f"expected {arguments} to run, found exit code {done.returncode}:\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

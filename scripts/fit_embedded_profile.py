@@ -28,9 +28,9 @@ RECIPES: dict[str, tuple[bool, dict[str, float]]] = {
     "fast": (False, {"given": 0.1, "neutral": 0.04}),
     "full": (True, {"given": 0.075, "neutral": 0.03}),
 }
-"""Whether the data's own tokens are listened to, beside the query rows; and which share of benign rows may be flagged by
-weights that did not see their family: of all rows, the hard ones written for heed among them, so that it is about 2 % of
-the public ones (LOG.md)."""
+"""Whether the data's own tokens are listened to, beside the query rows; and which share of benign rows may be flagged
+by weights that did not see their family: of all rows, the hard ones written for heed among them, so that it is about
+2 % of the public ones (LOG.md)."""
 SOURCE = Path(__file__).parents[1] / "src" / "heed"
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from heed.guard import PartVerdict as PartVerdict
     from heed.guard import Sanitized as Sanitized
     from heed.guard import Verdict as Verdict
+    from heed.interface import install as install
+    from heed.interface import load_distance as load_distance
+    from heed.interface import register_attention as register_attention
+    from heed.interface import uninstall as uninstall
     from heed.model import Model as Model
     from heed.model import load as load
     from heed.model import wrap as wrap
@@ -40,9 +44,13 @@ _HOME = {
     "Trace": "heed.probe",
     "Verdict": "heed.guard",
     "check": "heed.probe",
+    "install": "heed.interface",
     "load": "heed.model",
+    "load_distance": "heed.interface",
+    "register_attention": "heed.interface",
     "show": "heed.picture",
     "trace": "heed.probe",
+    "uninstall": "heed.interface",
     "wrap": "heed.model",
 }
 

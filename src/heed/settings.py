@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     """Development data for tests, benchmarks and fitting; None: those that need it are skipped."""
     threads: int | None = Field(default=None, ge=1)
     """torch threads; None: torch's own choice."""
+    kernel: Literal["avx512", "avx2", "generic"] | None = None
+    """Variant of the compiled attention kernel; None: the best the processor runs."""
+    cxx: str | None = Field(default=None, validation_alias="CXX")
+    """C++ compiler for that kernel where none came with the installation, from ``CXX``; None: g++, clang++ or c++."""
     log: Literal["json"] | None = None
     """``json``: the command line writes what heed logs to stderr, as JSON lines; None: nothing."""
 

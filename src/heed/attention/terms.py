@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from heed.attention.mask import Mask
-from heed.attention.score import DotScore
+from heed.attention.score import Rule
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +21,7 @@ class Terms:
     learned logit per head that takes probability and gives it to no key (gpt-oss).
     """
 
-    rule: DotScore
+    rule: Rule
     mask: Mask
     bias: Float[Tensor, "b h Q T"] | None = None
     sink: Float[Tensor, " H"] | None = None

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from heed import __version__
-from heed.cli import cache, guard, models
+from heed.cli import attention, cache, guard, models
 from heed.cli.demo import demo
 from heed.errors import HeedError
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 app.add_typer(guard.app, name="guard")
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
+app.add_typer(attention.app, name="attention")
 app.command()(demo)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from heed.attention.mask import Mask
-from heed.attention.score import DotScore
+from heed.attention.score import DotScore, Rule
 from heed.attention.terms import Terms
 from heed.errors import UnsupportedModelError
 
@@ -57,13 +57,13 @@ class Call:
     lse: Float[Tensor, "B H Q"] | None = None
 
 
-def read_terms(module: nn.Module, q: Tensor, k: Tensor, mask: object, arguments: Mapping[str, Any]) -> Terms:
-    """The score formula of a call.
+def known_arguments(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call that are not None.
 
     Raises
     ------
     UnsupportedModelError
-        If the call carries an argument that may change scores in a way heed does not know.
+        If one of them may change scores in a way heed does not know.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     name = type(module).__name__
@@ -75,11 +75,32 @@ def read_terms(module: nn.Module, q: Tensor, k: Tensor, mask: object, arguments:
         )
     if given.get("head_mask") is not None:
         raise UnsupportedModelError(f"expected no head_mask, found one from {name}: call the model without it")
+    return given
+
+
+def read_terms(
+    module: nn.Module,
+    q: Tensor,
+    k: Tensor,
+    mask: object,
+    arguments: Mapping[str, Any],
+    *,
+    rule: Rule | None = None,
+) -> Terms:
+    """The score formula of a call; the ``rule`` is the dot product's where none is given.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the call carries an argument that may change scores in a way heed does not know.
+    """
+    given = known_arguments(module, arguments)
     if given.get("dropout", 0.0) > 0.0:
+        name = type(module).__name__
         raise UnsupportedModelError(f"expected a model in eval mode, found dropout in {name}: call model.eval()")
     scale = given.get("scaling", q.shape[-1] ** -0.5)
     sink = given.get("s_aux", given.get("sinks"))
-    rule = DotScore(float(scale), given.get("softcap"))
+    rule = rule or DotScore(float(scale), given.get("softcap"))
     known, extra = _as_mask(module, q, k, mask, given.get("is_causal"))
     bias = given.get("position_bias")
     if extra is not None:

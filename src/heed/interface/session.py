@@ -4,7 +4,7 @@ The switch is made under a lock for the model and undone in ``finally``, back to
 said before; the listener is a context variable, so other threads and other models never hear each other.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,9 +12,11 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING
 from weakref import finalize
 
+import torch
 from torch import nn
 
 from heed.errors import UnsupportedModelError
+from heed.interface.distance import IMPLEMENTATIONS, RECORD, parts_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -40,13 +42,19 @@ class Session:
 
 
 _ACTIVE: ContextVar[Session | None] = ContextVar("heed_session", default=None)
+_WEIGHTS: ContextVar[bool] = ContextVar("heed_weights", default=False)
 _LOCKS: dict[int, RLock] = {}
 _LOCKS_GUARD = Lock()
 
 
 def active() -> Session | None:
-    """The session of this thread, if one is open."""
-    return _ACTIVE.get()
+    """The session of this thread, if one is open; torch.compile traces no context, and compiles no reading."""
+    return None if torch.compiler.is_compiling() else _ACTIVE.get()
+
+
+def wants_weights() -> bool:
+    """Whether this thread runs a model to see its weights, as eager attention gives them."""
+    return False if torch.compiler.is_compiling() else _WEIGHTS.get()
 
 
 @contextmanager
@@ -64,14 +72,15 @@ def listening(
     Raises
     ------
     UnsupportedModelError
-        If the model's attention does not go through the attention interface, or is in training mode.
+        If the model's attention does not go through the attention interface, is in training mode, or is not the one
+        that its configuration records.
     """
     from heed.interface.names import NAME, register
 
     register()
     _refuse_unreadable(hf)
     with attending_as(hf, NAME):
-        if hf.config._attn_implementation != NAME:
+        if hf.config._attn_implementation not in (NAME, *IMPLEMENTATIONS):
             raise _bypasses(hf)
         token = _ACTIVE.set(Session(modules, observe, last))
         try:
@@ -84,15 +93,29 @@ def listening(
 
 @contextmanager
 def attending_as(hf: "PreTrainedModel", name: str) -> Iterator[None]:
-    """Let the model attend by another implementation for a while, under its lock; every part is put back after."""
+    """Let the model attend by another implementation for a while, under its lock; every part is put back after.
+
+    A part that attends by distance goes on doing so: no other implementation computes what it computes. Under "eager"
+    it gives its weights, as eager attention does.
+    """
     with lock_of(hf):
-        before = [(config, config._attn_implementation) for config in _configs(hf)]
+        before = [(config, config._attn_implementation) for config in configs_of(hf)]
+        token = _WEIGHTS.set(name == "eager")
         try:
-            hf.set_attn_implementation(name)
+            if any(own in IMPLEMENTATIONS for _, own in before):
+                switch((config, name) for config, own in before if own not in IMPLEMENTATIONS)
+            else:
+                hf.set_attn_implementation(name)
             yield
         finally:
-            for config, own in before:
-                config._attn_implementation = own
+            _WEIGHTS.reset(token)
+            switch(before)
+
+
+def switch(names: "Iterable[tuple[PreTrainedConfig, str | None]]") -> None:
+    """Give each configuration its implementation, and no other one: transformers' own setter reaches the parts too."""
+    for config, name in names:
+        config._attn_implementation_internal = name
 
 
 def lock_of(hf: "PreTrainedModel") -> RLock:
@@ -105,23 +128,24 @@ def lock_of(hf: "PreTrainedModel") -> RLock:
         return _LOCKS[id(config)]
 
 
-def _configs(hf: "PreTrainedModel") -> list["PreTrainedConfig"]:
-    """Every configuration a switch may touch, parents before their parts: restoring runs in this order."""
+def configs_of(hf: "PreTrainedModel") -> list["PreTrainedConfig"]:
+    """Every configuration a switch may touch."""
     from transformers import PreTrainedModel
 
-    found: dict[int, PreTrainedConfig] = {}
-    pending = [module.config for module in hf.modules() if isinstance(module, PreTrainedModel)]
-    for config in pending:
-        if id(config) not in found:
-            found[id(config)] = config
-            parts = (getattr(config, name, None) for name in config.sub_configs)
-            pending.extend(part for part in parts if part is not None)
+    whole = [module.config for module in hf.modules() if isinstance(module, PreTrainedModel)]
+    found = {id(part): part for config in whole for part in parts_of(config)}
     return list(found.values())
 
 
 def _refuse_unreadable(hf: "PreTrainedModel") -> None:
     if hf.training:
         raise UnsupportedModelError("expected a model in eval mode, found training mode: call model.eval()")
+    for config in configs_of(hf):
+        if getattr(config, RECORD, None) is not None and config._attn_implementation not in IMPLEMENTATIONS:
+            raise UnsupportedModelError(
+                f"expected the distance attention that the configuration of {type(hf).__name__} records, found "
+                f"{config._attn_implementation!r}: load the model with heed.load, or call heed.uninstall(model)"
+            )
     can_set = getattr(hf, "_can_set_attn_implementation", None)
     if can_set is not None and not can_set():
         raise _bypasses(hf)

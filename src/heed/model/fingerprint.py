@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from heed.interface.distance import mechanism_of
+
 _SAMPLES = 1024
 
 
 def fingerprint(hf: PreTrainedModel) -> str:
     """Sha256 (its first 32 hex digits) over names, shapes and a sample of the values of all parameters.
+
+    Distance attention, installed or by name, is part of it: the same weights attend differently under it.
 
     Parameters are taken in the order of their names, tied ones once, and of each at most 1,024 evenly spaced values
     (the first and the last among them), rounded to bfloat16. So the same weights loaded as float32 or bfloat16 have
@@ -22,6 +26,8 @@ def fingerprint(hf: PreTrainedModel) -> str:
     An identity, no proof of security: whoever changes weights between the samples keeps the fingerprint.
     """
     digest = hashlib.sha256()
+    if (distance := mechanism_of(hf)) is not None:
+        digest.update(f"{distance}\n".encode())
     for name, parameter in sorted(hf.named_parameters()):  # named_parameters gives tied ones once
         digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
         digest.update(_sample(parameter.detach()))

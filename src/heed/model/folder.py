@@ -14,6 +14,9 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from heed.errors import BrokenModelError, ModelError, UnsupportedModelError
+from heed.interface.distance import recorded
+from heed.interface.install import load_distance
+from heed.interface.mechanism import register_attention
 from heed.model.quiet import quiet
 
 _TOKENIZER_FILES = (
@@ -146,6 +149,9 @@ def _check_safetensors(path: Path) -> None:
 
 def _model(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    distance = recorded(config)
+    if distance is not None:
+        register_attention()
     model, report = auto_class(config).from_pretrained(
         folder,
         config=config,
@@ -162,6 +168,8 @@ def _model(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
             f"({missing[0]} …): transformers would make them up; bring the whole model"
         )
     assert isinstance(model, PreTrainedModel)
+    if distance is not None:
+        load_distance(model, folder)
     return model
 
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from heed.attention.dot.fused import lse_source
+from heed.attention.score import DotScore
 from heed.interface.session import attending_as
 from heed.model import Model, wrap
 from heed.probe.forward import start_id
 from heed.probe.layers import layers_of
-from heed.probe.trace import trace
+from heed.probe.trace import Trace, trace
 from heed.probe.view import LayerKey
 from heed.text.encode import Encoded
 
@@ -79,9 +80,15 @@ def check(model: Model, *, tokens: int = 24) -> CheckReport:
         worst_layer=str(worst),
         error=_rms(rows, truth) if low else differences[worst],
         tolerance=2 * _rms(own, truth) if low else _TOLERANCE,
-        lse_source=lse_source().reason,
+        lse_source=_lse_source(kept),
         seconds=perf_counter() - started,
     )
+
+
+def _lse_source(kept: Trace) -> str:
+    if all(isinstance(view.terms.rule, DotScore) for view in kept.views.values()):
+        return lse_source().reason
+    return "distance attention gives it beside its output"
 
 
 def _largest(difference: Tensor) -> float:
@@ -99,7 +106,7 @@ def _rms(maps: Mapping[LayerKey, Tensor], truth: Mapping[LayerKey, Tensor]) -> f
 
 
 def _eager_maps(model: Model, ids: Tensor) -> dict[LayerKey, Tensor]:
-    """All maps of the model's own eager attention; the implementation is put back afterwards."""
+    """All maps of the model's own eager (or distance) attention; the implementation is put back afterwards."""
     hf: Any = model.hf
     keys = layers_of(model).keys
     arguments: dict[str, Tensor] = {}

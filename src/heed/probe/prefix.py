@@ -18,6 +18,7 @@ from torch import Tensor
 
 from heed.interface.cache import empty_cache
 from heed.interface.call import Call
+from heed.interface.distance import mechanism_of
 from heed.interface.session import listening
 from heed.model import Model
 from heed.probe.forward import memory_errors
@@ -40,6 +41,8 @@ class _Kept:
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Keys and values ``[1, K, T, D]`` of the first layers."""
     last: LayerKey
+    mechanism: str | None
+    """How the model attended then: distance attention may have been installed since."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,11 +80,8 @@ class PrefixCache:
     def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey, tail: int) -> _Kept | None:
         most = min(self.longest, min(len(ids) for ids in prompts) - tail)
         shared = _shared(prompts)[:most]
-        fitting = [
-            kept
-            for kept in self._kept
-            if kept.model() is model.hf and kept.last >= last and _common(kept.ids, shared) == len(kept.ids)
-        ]
+        own = [kept for kept in self._kept if kept.model() is model.hf and kept.mechanism == mechanism_of(model.hf)]
+        fitting = [kept for kept in own if kept.last >= last and _common(kept.ids, shared) == len(kept.ids)]
         others = list(self._seen) + (list(prompts[1:]) if len(prompts) > 1 else [])
         self._seen.extend(prompts[-self._seen.maxlen :] if self._seen.maxlen else ())
         longest = max((_common(shared, other) for other in others), default=0)
@@ -146,7 +146,7 @@ def _compute(model: Model, ids: np.ndarray, last: LayerKey) -> _Kept:
         model.hf.base_model(input_ids=tokens, past_key_values=cache, use_cache=True)
     held: list[Any] = cache.layers[: last.index + 1]
     layers = tuple((layer.keys, layer.values) for layer in held)
-    return _Kept(ref(model.hf), ids, layers, last)
+    return _Kept(ref(model.hf), ids, layers, last, mechanism_of(model.hf))
 
 
 def _cache_of(model: Model, kept: _Kept, batch: int) -> "DynamicCache":

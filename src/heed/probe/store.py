@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from heed.attention.mask import Mask
-from heed.attention.score import DotScore
+from heed.attention.score import rule_from_dict, rule_to_dict
 from heed.attention.terms import Terms
 from heed.errors import InputError
 from heed.probe.view import LayerKey, LayerView
@@ -114,7 +114,7 @@ def _describe(view: LayerView, tensors: dict[str, Tensor], shared: dict[int, str
         tensors[where[part]] = tensor
     return {
         "key": [view.key.stack, view.key.index, view.key.kind],
-        "rule": {"name": "dot", "scale": terms.rule.scale, "softcap": terms.rule.softcap},
+        "rule": rule_to_dict(terms.rule),
         "mask": [terms.mask.n_keys, terms.mask.shape, terms.mask.q_offset, terms.mask.kv_offset],
         "tensors": where,
     }
@@ -125,10 +125,5 @@ def _view(layer: dict[str, Any], tensors: dict[str, Tensor]) -> LayerView:
     where = {part: tensors[name] for part, name in layer["tensors"].items()}
     n_keys, shape, q_offset, kv_offset = layer["mask"]
     mask = Mask(where["start"], where["end"], n_keys, shape, where.get("dense"), q_offset, kv_offset)
-    if layer["rule"]["name"] != "dot":
-        raise InputError(
-            f"expected the score rule 'dot', found {layer['rule']['name']!r}: a newer heed wrote this trace"
-        )
-    rule = DotScore(layer["rule"]["scale"], layer["rule"]["softcap"])
-    terms = Terms(rule, mask, where.get("bias"), tensors.get(f"{key}.sink"))
+    terms = Terms(rule_from_dict(layer["rule"]), mask, where.get("bias"), tensors.get(f"{key}.sink"))
     return LayerView(key, tensors[f"{key}.q"], tensors[f"{key}.k"], terms, tensors[f"{key}.lse"])

@@ -19,6 +19,7 @@ from torch.nn import functional
 from heed.attention.mask import Mask
 from heed.attention.score import DotScore
 from heed.attention.terms import Terms, every_row, finite
+from heed.errors import InputError
 
 _BLOCK_ELEMENTS = 1 << 22
 """Most elements of a mask or of logits that exist at once."""
@@ -69,11 +70,19 @@ def lse_source() -> LseSource:
 def attend(
     q: Float[Tensor, "B H Q D"], k: Float[Tensor, "B K T D"], v: Float[Tensor, "B K T E"], terms: Terms
 ) -> Attended:
-    """Weighted sum of values in the dtype of q; never a Q×T matrix."""
+    """Weighted sum of values in the dtype of q; never a Q×T matrix.
+
+    Raises
+    ------
+    InputError
+        If the score rule is not the dot product's.
+    """
+    if not isinstance(terms.rule, DotScore):
+        raise InputError(f"expected the score rule of a dot product, found {terms.rule}: use distance_attention")
     if terms.rule.softcap is not None:
         attended = _capped(q, k, v, terms)
     else:
-        attended = _fused(*_same_width(q, k, v), terms)
+        attended = _fused(*_same_width(q, k, v), terms, terms.rule.scale)
         attended = Attended(attended.out[..., : v.shape[-1]], attended.lse)
     return attended if terms.sink is None else _with_sink(attended, q, k, terms)
 
@@ -99,9 +108,9 @@ def _joined(parts: list[Attended]) -> Attended:
     return Attended(torch.cat([part.out for part in parts], 2), torch.cat(lses, 2) if lses else None)
 
 
-def _fused(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Attended:
+def _fused(q: Tensor, k: Tensor, v: Tensor, terms: Terms, scale: float) -> Attended:
     """One kernel call where it knows the mask's shape, else one for each stretch of rows."""
-    scale, mask = terms.rule.scale, terms.mask
+    mask = terms.mask
     if mask.shape != "general" and terms.bias is None:
         return _kernel(q, k, v, scale=scale, causal=mask.shape == "causal", mask=None)
     parts = []

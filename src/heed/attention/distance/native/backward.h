@@ -1,0 +1,121 @@
+// The backward pass: weights are computed again from the row logsumexp. A task takes every `parts`-th query tile of one
+// key-value head over all its key tiles, and has gradients of keys and values of its own.
+#pragma once
+#include "forward.h"
+#include "gradients.h"
+
+namespace HEED_SPACE {
+
+struct BackwardScratch {
+  Real *q, *grad_out, *grad_q, *keys, *columns, *values, *value_columns, *grad_k, *grad_v, *distances, *weights, *w;
+  Powers powers;
+  int64_t bytes;
+  BackwardScratch(const Problem& x, const Layout& qk, const Layout& value, char* base) {
+    Arena arena{base};
+    q = arena.take<Real>(kTileRows * qk.stride);
+    grad_q = arena.take<Real>(kTileRows * qk.stride);
+    grad_out = arena.take<Real>(kTileRows * value.stride);
+    keys = arena.take<Real>(kTileKeys * qk.stride);
+    grad_k = arena.take<Real>(kTileKeys * qk.stride);
+    columns = arena.take<Real>(kTileKeys * x.width);
+    values = arena.take<Real>(kTileKeys * value.stride);
+    grad_v = arena.take<Real>(kTileKeys * value.stride);
+    value_columns = arena.take<Real>(kTileKeys * x.value_width);
+    distances = arena.take<Real>(kTileSize);
+    weights = arena.take<Real>(kTileSize);
+    w = arena.take<Real>(kTileSize);
+    const int64_t size = x.kernel == kLp ? kTileSize : 0;
+    powers = {arena.take<Real>(size), arena.take<Real>(size), arena.take<Real>(size)};
+    bytes = arena.used;
+  }
+};
+
+struct Backward {
+  const Problem& x;
+  const Layout qk, value;
+  const BackwardScratch at;
+  Keys keys;
+  Rows rows;
+
+  Backward(const Problem& problem, char* scratch)
+      : x(problem), qk(x.width, is_paired(x.kernel)), value(x.value_width, false), at(x, qk, value, scratch) {}
+
+  // From scores s and dP (in w): weights P with dropout, dS = P * (kept * dP - delta) into w, distances -s.
+  void soften(int r) {
+    const int64_t row = rows.flat(x, r);
+    const Real lse = static_cast<const Real*>(x.lse)[row], delta = static_cast<const Real*>(x.delta)[row];
+    const Real origin = lse == -kInfinity ? 0 : lse;
+    const bool with_bias = needs_bias(x, rows, keys);
+    Real bias[kTileKeys], kept[kTileKeys];
+    if (with_bias) bias_row(x, rows, r, keys, bias);
+    if (x.dropout_bound > 0) kept_row(x, rows, r, keys, kept);
+    for (int j = 0; j < kTileKeys; j += kLanes) {
+      const int64_t i = r * kTileKeys + j;
+      const V score = load(at.distances + i), logit = with_bias ? biased(score, load(bias + j)) : score;
+      const V p = exp_negative(logit - origin), scale = x.dropout_bound > 0 ? load(kept + j) : splat(1);
+      store(at.weights + i, p * scale);
+      store(at.w + i, p == 0 ? V{} : p * (load(at.w + i) * scale - delta));
+      store(at.distances + i, -score);
+    }
+  }
+
+  void tile(double* grad_p) {
+    const Metric metric = metric_of(x, rows.head[0]);
+    const Operands operands{at.q, at.columns, qk.stride, qk.half, rows.count, int(x.width)};
+    const bool powers = metric.form == kFormPower || grad_p != nullptr;
+    if (powers) power_tile<true>(operands, metric.p, at.distances, &at.powers);
+    if (metric.form != kFormPower) scores(metric, operands, at.distances);
+    score_tile<Dot>({at.grad_out, at.value_columns, value.stride, value.half, rows.count, int(x.value_width)}, at.w);
+    for (int r = 0; r < rows.count; r++) soften(r);
+    multiply<1, kTileKeys>({at.weights, at.grad_out, nullptr, at.grad_v, keys.count, rows.count, value.stride});
+    pull(metric, {at.q, at.keys, at.columns, at.grad_q, at.grad_k, at.w, at.distances, grad_p, qk.stride, qk.half,
+                  rows.count, keys.count, int(x.width)}, at.powers);
+  }
+
+  // One query tile against the current key tile; the gradient of its q goes on from what earlier key tiles left.
+  void query(int64_t part, const Tiling& tiling, int64_t b, int64_t kv_head, int64_t t) {
+    rows.set(x, tiling, b, kv_head, t);
+    if (!rows.see(keys.first, keys.count)) return;
+    read_rows(x.q, qk, rows, at.q);
+    read_rows(x.grad_out, value, rows, at.grad_out);
+    Real* grad_q = static_cast<Real*>(x.grad_q);
+    for (int r = 0; r < rows.count; r++) qk.load_row(grad_q + rows.flat(x, r) * x.width, at.grad_q + r * qk.stride);
+    double grad_p[kTileRows] = {};
+    tile(x.grad_p != nullptr ? grad_p : nullptr);
+    for (int r = 0; r < rows.count; r++) {
+      qk.store_row(at.grad_q + r * qk.stride, grad_q + rows.flat(x, r) * x.width);
+      if (x.grad_p != nullptr) x.grad_p[(part * x.batch + b) * x.heads + rows.head[r]] += grad_p[r];
+    }
+  }
+
+  void run(int64_t task) {
+    const Tiling tiling(x);
+    const int64_t part = task % x.parts, kv_head = task / x.parts % x.kv_heads, b = task / x.parts / x.kv_heads;
+    for (int64_t key = 0; key < x.keys; key += kTileKeys) {
+      keys.set(x, b, key);
+      if (!keys.any) continue;
+      read_keys(x.k, qk, b, kv_head, keys, at.keys);
+      transpose(qk, at.keys, at.columns);
+      read_keys(x.v, value, b, kv_head, keys, at.values);
+      transpose(value, at.values, at.value_columns);
+      memset(at.grad_k, 0, sizeof(Real) * kTileKeys * qk.stride);
+      memset(at.grad_v, 0, sizeof(Real) * kTileKeys * value.stride);
+      for (int64_t t = part; t < tiling.count; t += x.parts) query(part, tiling, b, kv_head, t);
+      const int64_t first = ((part * x.batch + b) * x.kv_heads + kv_head) * x.keys + key;
+      for (int j = 0; j < keys.count; j++) {
+        qk.store_row(at.grad_k + j * qk.stride, static_cast<Real*>(x.grad_k) + (first + j) * x.width);
+        value.store_row(at.grad_v + j * value.stride, static_cast<Real*>(x.grad_v) + (first + j) * x.value_width);
+      }
+    }
+  }
+};
+
+static void backward_task(const Problem* problem, int64_t task, char* scratch) { Backward(*problem, scratch).run(task); }
+
+static int64_t backward_tasks(const Problem* x) { return x->batch * x->kv_heads * x->parts; }
+
+static int64_t backward_scratch(const Problem* x) {
+  return BackwardScratch(*x, Layout(x->width, is_paired(x->kernel)), Layout(x->value_width, false), nullptr).bytes;
+}
+
+}  // namespace HEED_SPACE

@@ -1,0 +1,107 @@
+// The C interface: chooses the variant this processor can run and shares the tasks among threads.
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "problem.h"
+
+#define HEED_DECLARE(variant)                                                            \
+  extern "C" const Pass heed_forward_##variant##_float, heed_forward_##variant##_double, \
+      heed_backward_##variant##_float, heed_backward_##variant##_double;
+
+HEED_DECLARE(generic)
+#if defined(__x86_64__)
+HEED_DECLARE(avx2)
+HEED_DECLARE(avx512)
+#endif
+
+namespace {
+
+struct Variant {
+  const char* name;
+  const Pass* passes[2][2];  // [double precision][backward]
+};
+
+#define HEED_VARIANT_OF(variant)                                                      \
+  {                                                                                   \
+    #variant, {                                                                       \
+      {&heed_forward_##variant##_float, &heed_backward_##variant##_float},            \
+      {&heed_forward_##variant##_double, &heed_backward_##variant##_double},          \
+    }                                                                                 \
+  }
+
+const Variant kVariants[] = {
+#if defined(__x86_64__)
+    HEED_VARIANT_OF(avx512), HEED_VARIANT_OF(avx2),
+#endif
+    HEED_VARIANT_OF(generic)};
+
+bool runs_here(const Variant& variant) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (strcmp(variant.name, "avx512") == 0)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  if (strcmp(variant.name, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return true;
+}
+
+const Variant* variant_of(const char* name) {
+  for (const Variant& variant : kVariants)
+    if ((*name == '\0' || strcmp(variant.name, name) == 0) && runs_here(variant)) return &variant;
+  return nullptr;
+}
+
+void work(const Pass& pass, const Problem& problem, char* scratch, int64_t count, std::atomic<int64_t>& next) {
+  for (int64_t task = next++; task < count; task = next++) pass.run(&problem, task, scratch);
+}
+
+// Threads live for one call: nothing is left behind that a fork or the end of the process could trip over.
+void share(const Pass& pass, const Problem& problem, char* scratch, int64_t each, int64_t count, int64_t threads) {
+  std::atomic<int64_t> next{0};
+  std::vector<std::thread> others;
+  try {
+    others.reserve(size_t(threads));
+    for (int64_t t = 1; t < threads; t++)
+      others.emplace_back(
+          [&pass, &problem, &next, count, at = scratch + t * each] { work(pass, problem, at, count, next); });
+  } catch (const std::system_error&) {  // no more threads to be had: those that run do all of it
+  } catch (const std::bad_alloc&) {
+  }
+  work(pass, problem, scratch, count, next);
+  for (std::thread& thread : others) thread.join();
+}
+
+}  // namespace
+
+// What the library shows to the outside; all else is hidden.
+#define HEED_PUBLIC extern "C" __attribute__((visibility("default")))
+
+// Size of Problem, so that a caller with another idea of it can be refused.
+HEED_PUBLIC int64_t heed_problem_bytes() { return int64_t(sizeof(Problem)); }
+
+// The variant that `name` asks for, or the best one for an empty name; null where this processor cannot run it.
+HEED_PUBLIC const char* heed_variant(const char* name) {
+  const Variant* variant = variant_of(name);
+  return variant == nullptr ? nullptr : variant->name;
+}
+
+// Runs one pass. 0: done; 1: no such variant here; 2: out of memory.
+HEED_PUBLIC int32_t heed_run(const Problem* problem, const char* name, int32_t backward) {
+  const Variant* variant = variant_of(name);
+  if (variant == nullptr) return 1;
+  const Pass& pass = *variant->passes[problem->double_precision != 0][backward != 0];
+  const int64_t count = pass.tasks(problem), each = (pass.scratch_bytes(problem) + 4095) / 4096 * 4096;
+  const int64_t threads = count < problem->threads ? count : problem->threads;
+  if (threads < 1) return 0;
+  char* scratch = static_cast<char*>(std::aligned_alloc(4096, size_t(each * threads)));
+  if (scratch == nullptr) return 2;
+  share(pass, *problem, scratch, each, count, threads);
+  std::free(scratch);
+  return 0;
+}

@@ -1,0 +1,234 @@
+// Scores of a tile: s[r][j] = -distance(q_r, k_j), or +q_r.k_j for the dot product. Vectors run along keys; a block of
+// rows times vectors stays in registers while the loop runs over the width.
+#pragma once
+#include "elementary.h"
+#include "problem.h"
+
+namespace HEED_SPACE {
+
+constexpr int kTileRows = 48;  // queries of a tile
+constexpr int kTileKeys = 64;  // keys of a tile: the row length of every tile buffer
+constexpr int kTileSize = kTileRows * kTileKeys;
+
+// Register blocks: rows and vectors of accumulators, beside the operands of one step.
+constexpr int kBlockRows = kRegisters == 32 ? 6 : 4;
+constexpr int kBlockVectors = kRegisters == 32 ? 4 : 2;
+
+// How a head measures: the kernel, with lp sent to the cheapest exact form of its p.
+enum Form { kFormDot, kFormL1, kFormL2, kFormSquare, kFormHalf, kFormThreeHalves, kFormCube, kFormFourth, kFormPower,
+            kFormChebyshev, kFormL21, kFormLinf2 };
+
+struct Metric {
+  Form form;
+  Real p;
+};
+
+HEED_INLINE Metric metric_of(const Problem& problem, int64_t head) {
+  switch (problem.kernel) {
+    case kDot: return {kFormDot, 0};
+    case kL1: return {kFormL1, 1};
+    case kL2: return {kFormL2, 2};
+    case kSqeuclidean: return {kFormSquare, 2};
+    case kChebyshev: return {kFormChebyshev, kInfinity};
+    case kL21: return {kFormL21, 0};
+    case kLinf2: return {kFormLinf2, 0};
+  }
+  const Real p = Real(problem.p[head]);
+  const Form form = p == Real(0.5) ? kFormHalf : p == 1 ? kFormL1 : p == Real(1.5) ? kFormThreeHalves : p == 2 ? kFormL2
+                  : p == 3 ? kFormCube : p == 4 ? kFormFourth : p == kInfinity ? kFormChebyshev : kFormPower;
+  return {form, p};
+}
+
+HEED_INLINE bool is_paired(int64_t kernel) { return kernel == kL21 || kernel == kLinf2; }
+
+// One accumulator per (row, key): `step` takes one coordinate in, `close` makes the score of what came together. Sums are
+// taken in stretches of `stretch` coordinates, which keeps their rounding error at that of a pairwise sum.
+struct Summed {
+  static constexpr bool paired = false, two_adders = false;
+  static constexpr int stretch = 16;
+};
+
+struct Dot : Summed {
+  static constexpr int stretch = 1 << 30;  // as a matrix product does
+  HEED_INLINE V step(V sum, Real q, V k) { return sum + q * k; }
+  HEED_INLINE V close(V sum) { return sum; }
+};
+
+// Every other sum is taken on the multipliers: processors with units of their own for additions (Zen) use both at once.
+struct L1 : Summed {
+  static constexpr bool two_adders = true;
+  HEED_INLINE V step(V sum, Real q, V k) { return sum + absolute(q - k); }
+  HEED_INLINE V step(V sum, Real q, V k, V one) { return sum + absolute(q - k) * one; }
+  HEED_INLINE V close(V sum) { return -sum; }
+};
+
+struct Square : Summed {
+  HEED_INLINE V step(V sum, Real q, V k) { const V d = q - k; return sum + d * d; }
+  HEED_INLINE V close(V sum) { return -sum; }
+};
+
+struct L2 : Square {
+  HEED_INLINE V close(V sum) { return -square_root(sum); }
+};
+
+struct Half : Summed {
+  HEED_INLINE V step(V sum, Real q, V k) { return sum + square_root(absolute(q - k)); }
+  HEED_INLINE V close(V sum) { return -(sum * sum); }
+};
+
+struct ThreeHalves : Summed {
+  HEED_INLINE V step(V sum, Real q, V k) { const V d = absolute(q - k); return sum + d * square_root(d); }
+  HEED_INLINE V close(V sum) { return -power(sum, Exponent(Real(2) / 3)); }
+};
+
+struct Cube : Summed {
+  HEED_INLINE V step(V sum, Real q, V k) { const V d = q - k; return sum + absolute(d) * (d * d); }
+  HEED_INLINE V close(V sum) { return -power(sum, Exponent(Real(1) / 3)); }
+};
+
+struct Fourth : Summed {
+  HEED_INLINE V step(V sum, Real q, V k) { const V d = q - k, d2 = d * d; return sum + d2 * d2; }
+  HEED_INLINE V close(V sum) { return -square_root(square_root(sum)); }
+};
+
+struct Chebyshev {
+  static constexpr bool paired = false, two_adders = false;
+  static constexpr int stretch = 1 << 30;
+  HEED_INLINE V step(V top, Real q, V k) { return larger_magnitude(top, absolute(q - k)); }
+  HEED_INLINE V close(V top) { return -top; }
+};
+
+struct L21 : Summed {
+  static constexpr bool paired = true;
+  HEED_INLINE V step(V sum, V square) { return sum + square_root(square); }
+  HEED_INLINE V close(V sum) { return -sum; }
+};
+
+struct Linf2 : Chebyshev {
+  static constexpr bool paired = true;
+  HEED_INLINE V step(V top, V square) { return larger_magnitude(top, square); }
+  HEED_INLINE V close(V top) { return -square_root(top); }
+};
+
+// Rows of q in memory: `stride` apart; the second half of a paired row starts at `half`. kt is [width][kTileKeys].
+struct Operands {
+  const Real *q, *kt;
+  int64_t stride, half;
+  int rows, width;
+};
+
+// Coordinates [first, last) of R rows and C vectors of keys; `sums` come in and go out of registers once.
+template <class M, int R, int C>
+HEED_INLINE void score_stretch(const Operands& x, int row, int column, int first, int last, V (&sums)[R][C]) {
+  const Real* q = x.q + row * x.stride;
+  const Real* kt = x.kt + first * kTileKeys + column;
+  const int64_t second_half = x.width / 2 * kTileKeys;
+  const V one = opaque(splat(1));
+  for (int d = first; d < last; d++, kt += kTileKeys) {
+    V k[C], second[C];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+      k[c] = load(kt + c * kLanes);
+      if constexpr (M::paired) second[c] = load(kt + second_half + c * kLanes);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      const Real* at = q + r * x.stride + d;
+#pragma GCC unroll 8
+      for (int c = 0; c < C; c++) {
+        if constexpr (M::paired) {
+          const V a = at[0] - k[c], b = at[x.half] - second[c];
+          sums[r][c] = M::step(sums[r][c], a * a + b * b);
+        } else if constexpr (M::two_adders) {
+          sums[r][c] = (r + c) % 2 ? M::step(sums[r][c], at[0], k[c]) : M::step(sums[r][c], at[0], k[c], one);
+        } else {
+          sums[r][c] = M::step(sums[r][c], at[0], k[c]);
+        }
+      }
+    }
+  }
+}
+
+template <class M, int R, int C> HEED_INLINE void score_block(const Operands& x, int row, int column, Real* s) {
+  const int steps = M::paired ? x.width / 2 : x.width;
+  for (int first = 0; first < steps; first += M::stretch) {
+    const int last = steps - first > M::stretch ? first + M::stretch : steps;
+    V sums[R][C] = {};
+    score_stretch<M, R, C>(x, row, column, first, last, sums);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+      for (int c = 0; c < C; c++) {
+        Real* at = s + (row + r) * kTileKeys + column + c * kLanes;
+        store(at, first == 0 ? sums[r][c] : sums[r][c] + load(at));
+      }
+    }
+  }
+}
+
+template <class M> static void score_tile(const Operands& x, Real* s) {
+  constexpr int step = kBlockVectors * kLanes;
+  for (int column = 0; column < kTileKeys; column += step) {
+    int row = 0;
+    for (; row + kBlockRows <= x.rows; row += kBlockRows) score_block<M, kBlockRows, kBlockVectors>(x, row, column, s);
+    for (; row < x.rows; row++) score_block<M, 1, kBlockVectors>(x, row, column, s);
+  }
+  for (int i = 0; i < x.rows * kTileKeys; i += kLanes) store(s + i, M::close(load(s + i)));
+}
+
+// What the gradient of a general power needs of each pair, with r = |d| / m and m the largest |d|: m, sum r^p, and
+// sum r^p log2 r.
+struct Powers {
+  Real *tops, *sums, *moments;
+};
+
+// Any p > 0 as m * (sum r^p)^(1/p): no term overflows, and the largest is exactly 1. `powers` null: only the scores.
+template <bool detailed> static void power_tile(const Operands& x, Real p, Real* s, const Powers* powers) {
+  score_tile<Chebyshev>(x, s);
+  constexpr int C = 2;
+  const Exponent exponent(p), root(1 / p);
+  for (int i = 0; i < x.rows * kTileKeys; i += C * kLanes) {
+    const Real *q = x.q + i / kTileKeys * x.stride, *kt = x.kt + i % kTileKeys;
+    V top[C], sums[C] = {}, moments[C] = {};
+    for (int c = 0; c < C; c++) top[c] = -load(s + i + c * kLanes);
+    for (int d = 0; d < x.width; d++, kt += kTileKeys) {
+      for (int c = 0; c < C; c++) {
+        const V size = absolute(q[d] - load(kt + c * kLanes)), r = size / top[c];
+        const Log2 log = log2_parts(r);
+        const V term = r < kSmallestNormal ? V{} : power_of(log, exponent);
+        sums[c] += term;
+        if constexpr (detailed) moments[c] += r < kSmallestNormal ? V{} : term * (log.exponent + log.fraction);
+      }
+    }
+    for (int c = 0; c < C; c++) {
+      const int at = i + c * kLanes;
+      const V distance = top[c] * power(sums[c], root);
+      const V whole = top[c] < kInfinity ? distance : top[c];
+      store(s + at, top[c] < kSmallestNormal ? V{} : -whole);
+      if constexpr (detailed) {
+        store(powers->tops + at, top[c]);
+        store(powers->sums + at, sums[c]);
+        store(powers->moments + at, moments[c]);
+      }
+    }
+  }
+}
+
+static void scores(const Metric& metric, const Operands& x, Real* s) {
+  switch (metric.form) {
+    case kFormDot: return score_tile<Dot>(x, s);
+    case kFormL1: return score_tile<L1>(x, s);
+    case kFormL2: return score_tile<L2>(x, s);
+    case kFormSquare: return score_tile<Square>(x, s);
+    case kFormHalf: return score_tile<Half>(x, s);
+    case kFormThreeHalves: return score_tile<ThreeHalves>(x, s);
+    case kFormCube: return score_tile<Cube>(x, s);
+    case kFormFourth: return score_tile<Fourth>(x, s);
+    case kFormPower: return power_tile<false>(x, metric.p, s, nullptr);
+    case kFormChebyshev: return score_tile<Chebyshev>(x, s);
+    case kFormL21: return score_tile<L21>(x, s);
+    case kFormLinf2: return score_tile<Linf2>(x, s);
+  }
+}
+
+}  // namespace HEED_SPACE

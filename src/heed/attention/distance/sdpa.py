@@ -1,0 +1,75 @@
+"""Distances that are a dot product in disguise, by `torch.nn.functional.scaled_dot_product_attention`.
+
+Softmax does not see what is constant along a row, so ``-a²‖q - k‖²`` may lose ``‖aq‖²`` and is
+``[2aq, 1] · [ak, -‖ak‖²]``; ``-c(1 - cos)`` is c times a product of directions. Values are padded to the width of the
+queries, without which torch leaves its fused kernel.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from heed.attention.distance.call import Call, Request
+from heed.attention.distance.tile import Tile, biased, grouped, reach, steps, visible, wide
+
+_STEP = 16
+"""Widths that the fused kernels of torch take without a remainder."""
+
+_MASK_ELEMENTS = 1 << 22
+"""Most elements of a mask that exist at once."""
+
+
+def attend(request: Request) -> Float[Tensor, "B H Q E"]:
+    """Output of a dot, cosine or sqeuclidean request without dropout; never a matrix of rows by keys."""
+    call = request.folded()
+    width = call.v.shape[-1]
+    q, k = (call.q, call.k) if call.kernel == "dot" else _augmented(call)
+    widest = max(q.shape[-1], width)
+    call = replace(call, q=_padded(q, widest), k=_padded(k, widest), v=_padded(call.v, widest))
+    rows, plain = call.q.shape[2], all(x is None for x in (call.mask, call.key_mask, call.window, call.alibi))
+    if plain and (not call.causal or (rows == call.k.shape[2] and call.q_offset == 0)):
+        return _product(call, None, causal=call.causal)[..., :width]
+    step = max(1, _MASK_ELEMENTS // (call.q.shape[0] * call.q.shape[1] * call.k.shape[2]))
+    return torch.cat([_stretch(call, some) for some in steps(rows, step)], 2)[..., :width]
+
+
+def _augmented(call: Call) -> tuple[Tensor, Tensor]:
+    """Pair [2q, 1] and [k, -‖k‖²], around the mean key so that a common offset costs no digits.
+
+    In 16 bits the square is spread over three columns, each holding what the one before rounded away.
+    """
+    centre = wide(call.k).mean(2, keepdim=True).detach()
+    k = wide(call.k) - centre
+    q = (grouped(wide(call.q), k) - centre.unsqueeze(2)).flatten(1, 2)
+    rest, columns = -k.square().sum(-1, keepdim=True), []
+    for _ in range(1 if call.k.itemsize >= 4 else 3):
+        columns.append(rest.to(call.k.dtype))
+        rest = rest - columns[-1]
+    ones = call.q.new_ones(*q.shape[:3], len(columns))
+    q, k = torch.cat([(2 * q).to(call.q.dtype), ones], -1), torch.cat([k.to(call.k.dtype), *columns], -1)
+    width = -(-q.shape[-1] // _STEP) * _STEP
+    return _padded(q, width), _padded(k, width)
+
+
+def _padded(x: Tensor, width: int) -> Tensor:
+    return x if x.shape[-1] == width else functional.pad(x, (0, width - x.shape[-1]))
+
+
+def _stretch(call: Call, rows: slice) -> Tensor:
+    """Some rows with their mask, on the keys they can reach."""
+    tile = Tile(rows, reach(call, rows))
+    mask = visible(call, tile)
+    if call.alibi is not None or (call.mask is not None and call.mask.dtype != torch.bool):
+        mask = biased(call, wide(call.q.new_zeros(1, 1, 1, 1)), tile).to(call.q.dtype)
+    part = replace(call, q=call.q[:, :, rows], k=call.k[:, :, tile.keys], v=call.v[:, :, tile.keys])
+    return _product(part, mask, causal=False)
+
+
+def _product(call: Call, mask: Tensor | None, *, causal: bool) -> Tensor:
+    grouped_keys = call.q.shape[1] != call.k.shape[1]
+    return functional.scaled_dot_product_attention(
+        call.q, call.k, call.v, mask, is_causal=causal, scale=1.0, enable_gqa=grouped_keys
+    )
