@@ -35,7 +35,7 @@ def measure(limit: int) -> list[Claim]:
     if not files:
         raise Skip("no development data: HEED_DEV_DATA names a folder with guard/*.jsonl")
     guard = judging_guard(embedded())
-    buried = [*own_documents(pick(6, 1)), *public_documents(pick(10, 1), Path(folder) / "cite")]
+    buried = [*own_documents(pick(4, 1)), *public_documents(pick(6, 1), Path(folder) / "cite")]
     pairs = [*load_pairs(files, limit=limit or None), *buried]
     seen = evaluate(guard, pairs)
     cleaned = clean(guard, seen)
@@ -84,11 +84,14 @@ def _buried(seen: Evaluation) -> dict[str, float]:
 
 
 def clean(guard: heed.Guard, seen: Evaluation) -> dict[str, float]:
-    """Sanitize the caught attacks whose span is known: medians of injected characters gone and benign ones kept."""
+    """Sanitize the caught attacks whose span is known: medians of injected characters gone and benign ones kept.
+
+    Not the long documents: each round reads one whole.
+    """
     caught = [
         pair
         for pair, verdict in zip(seen.judged.pairs, seen.judged.verdicts, strict=True)
-        if verdict.flagged and pair.injected is not None
+        if verdict.flagged and pair.injected is not None and not pair.group.startswith("buried_")
     ]
     if not caught:
         return {}

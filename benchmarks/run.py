@@ -28,6 +28,10 @@ NAMES = (
     "guard_quality",
     "guard_speed",
     "guard_limits",
+    "mechanisms/speed",
+    "mechanisms/comparisons",
+    "mechanisms/memory",
+    "mechanisms/result_cache",
 )
 _LIMIT_S = 1200
 

@@ -5,7 +5,7 @@ the cosine's normalisation) is part of its time.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from harness import Timings, interleaved
+from harness import QUICK, Timings, interleaved
 from heed.attention import distance_attention
 from heed.attention.distance.functional import explain
 
@@ -79,7 +79,7 @@ class Case:
     @property
     def calls(self) -> int:
         """Calls in one measurement."""
-        return max(1, _UNIT // ((self.queries or self.length) * self.length))
+        return 1 if QUICK else min(20, max(1, _UNIT // ((self.queries or self.length) * self.length)))
 
     def heed(self, repeat: int = 0) -> None:
         """`heed.attention.distance_attention`."""
@@ -113,10 +113,3 @@ def spread(times: Timings, way: str, other: str) -> Mapping[str, str]:
     """The 95 % interval of ``way / other``, as a detail of a claim."""
     low, high = times.interval(way, other)
     return {"95 % interval": f"{low:.3f} to {high:.3f}"}
-
-
-def variants(length: int) -> Iterator[dict[str, Any]]:
-    """Forward and train step, plain, causal, and with two key-value heads."""
-    for train in (False, True):
-        for more in ({}, {"causal": True}, {"kv_heads": 2}):
-            yield {"length": length, "train": train, **more}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cases import Case, side_by_side, spread
 from harness import THREADS, Claim, at_least, main, pick, reported, skipped
@@ -46,7 +46,9 @@ def faster(case: Case, bar: float | None, repeats: int = REPEATS, note: str = ""
 def table() -> list[Claim]:
     """The metrics with a bar."""
     return [
-        faster(Case(metric, LENGTH, train=train), bars[train]) for metric, bars in BARS.items() for train in (False, True)
+        faster(Case(metric, LENGTH, train=train), bars[train])
+        for metric, bars in BARS.items()
+        for train in (False, True)
     ]
 
 

@@ -1,9 +1,9 @@
 """The training study: every metric, scale, initialisation and λ0 under one budget, screened and then repeated.
 
-`python benchmarks/mechanisms/study.py --minutes 35`. Four phases, each with its share of the minutes: recall screened on
-the whole grid with one seed, its best cell of each metric with three seeds, then the same for the byte model. Each
+`python benchmarks/mechanisms/study.py --minutes 35`. Four phases, each with its share of the minutes: recall screened
+on the whole grid with one seed, its best cell of each metric with three seeds, then the same for the byte model. Each
 finished run is a line of study.jsonl; a run whose line is there is not repeated, so the command goes on where it was
-stopped. `--page` writes the tables of docs/mechanisms.md from the file.
+stopped. `write_page.py` makes the tables of docs/mechanisms.md from the file.
 """
 
 import argparse
@@ -13,16 +13,17 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from machine import environment
 from tasks import TASKS
-from training import Arm, Run, learn
+from training import VERSION, Arm, Run, learn
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 METRICS = ("dot", "sqeuclidean", "l2", "l1", "cosine", "chebyshev", "l21", "linf2")
@@ -32,6 +33,7 @@ SHARES = {"recall screen": 0.5, "recall finals": 0.65, "bytes screen": 0.9, "byt
 """At which share of the minutes each phase ends."""
 
 Results = dict[str, dict[str, Any]]
+"""Finished runs by key, as they stand in the file."""
 
 
 def screen(task: str) -> Iterator[Run]:
@@ -77,14 +79,15 @@ def merit(run: Run, results: Results) -> tuple[bool, float, float]:
 
 
 def load(path: Path) -> Results:
-    """Finished runs by key; a line that was cut off by an interruption is passed over and its run repeated."""
+    """Finished runs of this version by key; a line that an interruption cut off is passed over, its run repeated."""
     results: Results = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        results[record["key"]] = record
+        if record["version"] == VERSION:
+            results[Run.of(record["run"]).key] = record
     return results
 
 
@@ -97,7 +100,8 @@ def perform(runs: Iterable[Run], path: Path, results: Results, until: float, whe
         if time.monotonic() >= until:
             left += 1
             continue
-        record = {"key": run.key, "run": _values(run), "result": learn(run), "where": dict(where)}
+        record = {"version": VERSION, "run": asdict(run), "data": TASKS[run.task].facts()}
+        record |= {"result": learn(run), "where": dict(where)}
         results[run.key] = record
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -105,11 +109,6 @@ def perform(runs: Iterable[Run], path: Path, results: Results, until: float, whe
             os.fsync(file.fileno())
         print(_line(run, record["result"]), flush=True)
     return left
-
-
-def _values(run: Run) -> dict[str, Any]:
-    arm = {"metric": run.arm.metric, "scale": run.arm.scale, "init": run.arm.init, "lam": run.arm.lam}
-    return {"task": run.task, **arm, "rate": run.rate, "seed": run.seed, "whole": run.whole, "steps": run.steps}
 
 
 def _line(run: Run, result: Mapping[str, Any]) -> str:
@@ -130,13 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=35.0, help="time to spend in all (default 35)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of finished runs, which is continued")
-    parser.add_argument("--page", action="store_true", help="only write the tables of docs/mechanisms.md")
     options = parser.parse_args()
-    if options.page:
-        from study_page import write
-
-        write(load(options.results))
-        return
     torch.set_num_threads(1)
     started, results, where = time.monotonic(), load(options.results), environment() | {"threads": "1"}
     for phase, share in SHARES.items():

@@ -8,10 +8,11 @@ learned in every arm, the dot product's too.
 import hashlib
 import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from time import process_time
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -61,11 +62,15 @@ class Run:
         if not self.steps:
             object.__setattr__(self, "steps", STEPS[self.task])
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The run that `asdict` wrote down."""
+        return cls(**{**values, "arm": Arm(**values["arm"])})
+
     @property
     def key(self) -> str:
-        """Hash of everything that determines the result, the model, the data and the version of this study included."""
-        values = {**asdict(self), "model": model_config(self.arm, TASKS[self.task]).to_dict()}
-        values |= {"data": TASKS[self.task].facts(), "version": VERSION}
+        """Hash of all of it, and of the version of this study."""
+        values = {**asdict(self), "version": VERSION}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -93,7 +98,7 @@ def model_config(arm: Arm, task: Task) -> ModelConfig:
 
 
 def new_model(run: Run) -> AttentionModel:
-    """The model of a run; its positions start N(0, 1) like what the embedding gives, so that neither drowns the other."""
+    """The model of a run; positions start N(0, 1) like what the embedding gives, so that neither drowns the other."""
     torch.manual_seed(run.seed)
     model = AttentionModel(model_config(run.arm, TASKS[run.task]))
     nn.init.normal_(model.positions.weight)

@@ -1,6 +1,7 @@
-"""Benchmarks are scripts beside the package: they are found by their folder."""
+"""Benchmarks are scripts beside the package: they are found by their folders."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+sys.path[:0] = [str(FOLDER), str(FOLDER / "mechanisms")]

@@ -19,6 +19,8 @@ from published import PublishedWay
 
 FOLDER = Path(run.__file__).parent
 SHARED = {"adaptive", "buried", "harness", "inputs", "machine", "published", "run"}
+SHARED |= {f"mechanisms/{name}" for name in ("cases", "facts", "grid", "page", "write_page")}
+SHARED |= {f"mechanisms/{name}" for name in ("study", "study_page", "tasks", "training")}
 
 
 @pytest.fixture
@@ -74,6 +76,13 @@ def test_timings_ratio_is_the_median_of_pairs() -> None:
     assert "5 repeats" in times.details("a", "b")["paired ratios"]
 
 
+@pytest.mark.parametrize(("repeats", "low", "high"), [(1, 0, 0), (5, 0, 4), (9, 1, 7), (15, 3, 11), (21, 5, 15)])
+def test_interval_holds_the_median_with_95_percent(repeats: int, low: int, high: int) -> None:
+    """Ranks of the tables of the sign test (Conover, Practical Nonparametric Statistics, A3)."""
+    times = Timings({"a": [float(n) for n in reversed(range(repeats))], "b": [1.0] * repeats})
+    assert times.interval("a", "b") == (low, high)
+
+
 def missing() -> list[Claim]:
     raise Skip("no model here")
 
@@ -120,7 +129,13 @@ def _value(claim: Claim) -> dict[str, object]:
 
 
 def test_run_knows_every_benchmark() -> None:
-    assert set(run.NAMES) == {path.stem for path in FOLDER.glob("*.py")} - SHARED
+    found = {path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.py")}
+    assert set(run.NAMES) == found - SHARED
+
+
+def test_a_benchmark_is_named_by_its_place() -> None:
+    assert harness.name_of(str(FOLDER / "mechanisms" / "speed.py")) == "mechanisms/speed"
+    assert harness.name_of("/somewhere/some_claim.py") == "some_claim"
 
 
 def test_dev_sets_without_data_is_skipped(monkeypatch, tmp_path) -> None:
