@@ -1,5 +1,5 @@
-// One variant of the kernel under the sanitizers, or under an emulator: every kernel with every kind of mask on buffers of
-// exactly the sizes it may touch, its values against plain loops in double precision. Exits 0 where all is well.
+// One variant of the kernel under the sanitizers, or under an emulator: every kernel with every kind of mask on buffers
+// of exactly the sizes it may touch, its values against plain loops in double precision. Exits 0 where all is well.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -148,7 +148,8 @@ static bool check(Case& c) {
   if (c.dropped) return std::isfinite(loss);
   bool fine = near("loss", c, loss, plain_loss(c));
   for (auto [x, grad] : {std::pair{&c.q, &c.grad_q}, {&c.k, &c.grad_k}, {&c.v, &c.grad_v}})
-    for (size_t at : {size_t(0), x->size() / 2, x->size() - 1}) fine &= near("slope", c, (*grad)[at], slope(c, (*x)[at]));
+    for (size_t at : {size_t(0), x->size() / 2, x->size() - 1})
+      fine &= near("slope", c, (*grad)[at], slope(c, (*x)[at]));
   return fine;
 }
 

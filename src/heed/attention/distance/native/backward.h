@@ -36,6 +36,7 @@ struct Backward {
   const BackwardScratch at;
   Keys keys;
   Rows rows;
+  bool keys_finite = false;
 
   Backward(const Problem& problem, char* scratch)
       : x(problem), qk(x.width, is_paired(x.kernel)), value(x.value_width, false), at(x, qk, value, scratch) {}
@@ -61,13 +62,20 @@ struct Backward {
 
   void tile(double* grad_p) {
     const Metric metric = metric_of(x, rows.head[0]);
-    const Operands operands{at.q, at.columns, qk.stride, qk.half, rows.count, int(x.width)};
-    const bool powers = metric.form == kFormPower || grad_p != nullptr;
+    const Operands operands{at.q, at.columns, qk.stride, qk.half, rows.count, int(x.width),
+                            keys_finite && all_finite(at.q, rows.count * qk.stride)};
+    const bool powers = metric.form == kFormPower || (grad_p != nullptr && metric.p < kInfinity);
+    const Product grad_weights{at.grad_out, at.value_columns, at.w, rows.count, int(x.value_width), value.stride, 1,
+                               kTileKeys, nullptr, 0};
     if (powers) power_tile<true>(operands, metric.p, at.distances, &at.powers);
-    if (metric.form != kFormPower) scores(metric, operands, at.distances);
-    score_tile<Dot>({at.grad_out, at.value_columns, value.stride, value.half, rows.count, int(x.value_width)}, at.w);
+    if (metric.form == kFormPower) {
+      multiply(grad_weights);
+    } else {
+      scores(metric, operands, at.distances, grad_weights);
+    }
     for (int r = 0; r < rows.count; r++) soften(r);
-    multiply<1, kTileKeys>({at.weights, at.grad_out, nullptr, at.grad_v, keys.count, rows.count, value.stride});
+    multiply<kKeyRows>(
+        {at.weights, at.grad_out, at.grad_v, keys.count, rows.count, 1, kTileKeys, value.stride, nullptr, 1});
     pull(metric, {at.q, at.keys, at.columns, at.grad_q, at.grad_k, at.w, at.distances, grad_p, qk.stride, qk.half,
                   rows.count, keys.count, int(x.width)}, at.powers);
   }
@@ -95,6 +103,7 @@ struct Backward {
       keys.set(x, b, key);
       if (!keys.any) continue;
       read_keys(x.k, qk, b, kv_head, keys, at.keys);
+      keys_finite = all_finite(at.keys, kTileKeys * qk.stride);
       transpose(qk, at.keys, at.columns);
       read_keys(x.v, value, b, kv_head, keys, at.values);
       transpose(value, at.values, at.value_columns);
@@ -110,7 +119,7 @@ struct Backward {
   }
 };
 
-static void backward_task(const Problem* problem, int64_t task, char* scratch) { Backward(*problem, scratch).run(task); }
+static void backward_task(const Problem* x, int64_t task, char* scratch) { Backward(*x, scratch).run(task); }
 
 static int64_t backward_tasks(const Problem* x) { return x->batch * x->kv_heads * x->parts; }
 

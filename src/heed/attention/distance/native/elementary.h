@@ -6,13 +6,13 @@
 namespace HEED_SPACE {
 
 constexpr Real kInfinity = Real(__builtin_inf());
-constexpr int kFraction = kSingle ? 23 : 52;                       // stored bits of the significand
+constexpr int kFraction = kSingle ? 23 : 52;  // stored bits of the significand
 constexpr Bits kExponentBias = kSingle ? 127 : 1023;
-constexpr Real kShift = Real(Bits(3) << (kFraction - 1));          // adding it rounds to an integer in the low bits
+constexpr Real kShift = Real(Bits(3) << (kFraction - 1));  // adding it rounds to an integer in the low bits
 constexpr Real kLowestExponent = Real(1 - kExponentBias);
 constexpr Real kLog2E = Real(1.44269504088896340736);
 constexpr Real kLn2 = Real(0.69314718055994530942);
-constexpr Real kLn2High = kSingle ? Real(0.693145751953125) : Real(0.693147180369123816490);  // short: n * high is exact
+constexpr Real kLn2High = kSingle ? Real(0.693145751953125) : Real(0.693147180369123816490);  // n * high is exact
 constexpr Real kLn2Low = kSingle ? Real(1.428606765330187e-06) : Real(1.90821492927058770002e-10);
 constexpr Real kLowestLog = kSingle ? Real(-87.33654) : Real(-708.3964);  // exp below this is subnormal: taken as 0
 constexpr Real kSmallestNormal = kSingle ? Real(__FLT_MIN__) : Real(__DBL_MIN__);
@@ -31,11 +31,9 @@ HEED_INLINE V exp_reduced(V r) {
   return sum;
 }
 
-// 2^n times x for whole n in the range of normal exponents; `shifted` is n + kShift.
-HEED_INLINE V scaled(V x, V shifted) {
-  const I n = (I)shifted - (I)splat(kShift);
-  return x * (V)((n + kExponentBias) << kFraction);
-}
+// 2^n times x, for x near 1 and results in the normal range. `shifted` is n + kShift: n stands in its low bits, and all
+// that stands above them is shifted out.
+HEED_INLINE V scaled(V x, V shifted) { return (V)((U)x + ((U)shifted << kFraction)); }
 
 // exp(x) for x <= 0 or NaN; results below the smallest normal number are 0.
 HEED_INLINE V exp_negative(V x) {

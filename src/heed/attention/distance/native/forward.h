@@ -4,7 +4,7 @@
 
 namespace HEED_SPACE {
 
-constexpr int kChunkTiles = 6;  // query tiles that share one packing of a key tile
+constexpr int kChunkTiles = 8;  // query tiles that share one packing of a key tile
 
 struct Tasks {
   Tiling tiling;
@@ -17,18 +17,19 @@ struct Tasks {
   }
 };
 
-// The running state of a query tile: per row the highest logit m so far, and, of weights e = exp(s - m) and in as many
-// partial sums as a vector has lanes, their sum, the sum of e * (s - m), and of e * distance where a bias parts the two.
+// The running state of a query tile: per row the highest logit m so far, and, of weights e = exp(s - m), in as many
+// partial sums as a vector has lanes: their sum, that of e * (s - m), and of e * distance where a bias parts the two.
 struct Query {
   Rows rows;
+  bool finite;
   Real *q, *out;
-  Real highest[kTileRows], factor[kTileRows];
+  Real highest[kTileRows], origin[kTileRows], fall[kTileRows], factor[kTileRows];
   V sum[kTileRows], moment[kTileRows], distance[kTileRows];
 };
 
 struct ForwardScratch {
   Query* query;
-  Real *keys, *columns, *values, *scores;
+  Real *keys, *columns, *values[2], *scores[2], *logits;
   int64_t bytes;
   ForwardScratch(const Problem& x, const Layout& qk, const Layout& value, int64_t tiles, char* base) {
     Arena arena{base};
@@ -40,59 +41,67 @@ struct ForwardScratch {
     }
     keys = arena.take<Real>(kTileKeys * qk.stride);
     columns = arena.take<Real>(x.width * kTileKeys);
-    values = arena.take<Real>(kTileKeys * value.stride);
-    scores = arena.take<Real>(kTileSize);
+    for (Real*& rows : values) rows = arena.take<Real>(kTileKeys * value.stride);
+    for (Real*& tile : scores) tile = arena.take<Real>(kTileSize);
+    logits = arena.take<Real>(kTileSize);
     bytes = arena.used;
   }
 };
 
-// One row of scores becomes weights exp(s - m), and its statistics move on to the new m.
-HEED_INLINE void soften_row(const Problem& x, Query& query, int r, const Keys& keys, bool with_bias, Real* s) {
-  constexpr int vectors = kTileKeys / kLanes;
-  Real bias[kTileKeys];
-  V logits[vectors], top = splat(-kInfinity);
-  if (with_bias) bias_row(x, query.rows, r, keys, bias);
-#pragma GCC unroll 4
-  for (int c = 0; c < vectors; c++) {
-    const V score = load(s + c * kLanes);
-    logits[c] = with_bias ? biased(score, load(bias + c * kLanes)) : score;
-    top = larger(top, logits[c]);
+// Adds biases, and moves every row on to its new highest logit; `logits` may be `s`.
+static void raise(const Problem& x, Query& query, const Keys& keys, const Real* s, Real* logits) {
+  Real tops[kTileRows];
+  for (int r = 0; r < kTileRows; r++) tops[r] = query.highest[r];
+  for (int r = 0; r < query.rows.count; r++) {
+    const int first = r * kTileKeys;
+    Real bias[kTileKeys];
+    if (logits != s) bias_row(x, query.rows, r, keys, bias);
+    V top = splat(-kInfinity);
+    for (int j = 0; j < kTileKeys; j += kLanes) {
+      V logit = load(s + first + j);
+      if (logits != s) store(logits + first + j, logit = biased(logit, load(bias + j)));
+      top = larger(top, logit);
+    }
+    const Real peak = max_of(top);
+    tops[r] = tops[r] > peak ? tops[r] : peak;
   }
-  const Real old = query.highest[r], peak = max_of(top), now = old > peak ? old : peak;
-  const Real origin = now == -kInfinity ? 0 : now;
-  const Real down = old == -kInfinity ? 0 : old - origin, factor = exp_negative(splat(old - origin))[0];
-  query.highest[r] = now;
-  query.factor[r] = factor;
-  V sum = query.sum[r] * factor, moment = (query.moment[r] + query.sum[r] * down) * factor;
+  for (int r = 0; r < kTileRows; r += kLanes) {
+    const V old = load(query.highest + r), top = load(tops + r), origin = top == -kInfinity ? V{} : top;
+    store(query.highest + r, top);
+    store(query.origin + r, origin);
+    store(query.fall + r, old == -kInfinity ? V{} : old - origin);
+    store(query.factor + r, exp_negative(old - origin));
+  }
+}
+
+// One row of logits becomes weights exp(logit - origin), in place of its scores, and its statistics move on.
+HEED_INLINE void soften_row(Query& query, int r, Real* s, const Real* logits) {
+  const Real origin = query.origin[r], factor = query.factor[r];
+  V sum = query.sum[r] * factor, moment = (query.moment[r] + query.sum[r] * query.fall[r]) * factor;
   V distance = query.distance[r] * factor;
 #pragma GCC unroll 4
-  for (int c = 0; c < vectors; c++) {
-    const V below = logits[c] - origin, e = exp_negative(below);
+  for (int j = 0; j < kTileKeys; j += kLanes) {
+    const V below = load(logits + j) - origin, e = exp_negative(below);
     sum += e;
     moment += e * larger(below, splat(kLowestLog));
-    if (with_bias) distance -= e == 0 ? V{} : e * load(s + c * kLanes);
-    store(s + c * kLanes, e);
+    if (logits != s) distance -= e == 0 ? V{} : e * load(s + j);
+    store(s + j, e);
   }
   query.sum[r] = sum;
   query.moment[r] = moment;
   query.distance[r] = distance;
 }
 
-static void attend_tile(const Problem& x, Query& query, const Keys& keys, const ForwardScratch& at, const Layout& qk,
-                        const Layout& value) {
-  const Operands operands{query.q, at.columns, qk.stride, qk.half, query.rows.count, int(x.width)};
-  scores(metric_of(x, query.rows.head[0]), operands, at.scores);
-  const bool with_bias = has_bias(x) || needs_bias(x, query.rows, keys);
-  for (int r = 0; r < query.rows.count; r++) {
-    Real* s = at.scores + r * kTileKeys;
-    soften_row(x, query, r, keys, with_bias, s);
-    if (x.dropout_bound > 0) {
-      Real kept[kTileKeys];
-      kept_row(x, query.rows, r, keys, kept);
-      for (int j = 0; j < kTileKeys; j++) s[j] *= kept[j];
-    }
+// From scores to weights, with dropout.
+static void soften(const Problem& x, Query& query, const Keys& keys, Real* s, Real* spare) {
+  Real* logits = needs_bias(x, query.rows, keys) ? spare : s;
+  raise(x, query, keys, s, logits);
+  for (int r = 0; r < query.rows.count; r++) soften_row(query, r, s + r * kTileKeys, logits + r * kTileKeys);
+  for (int r = 0; x.dropout_bound > 0 && r < query.rows.count; r++) {
+    Real kept[kTileKeys];
+    kept_row(x, query.rows, r, keys, kept);
+    for (int j = 0; j < kTileKeys; j++) s[r * kTileKeys + j] *= kept[j];
   }
-  multiply<kTileKeys, 1>({at.scores, at.values, query.factor, query.out, query.rows.count, keys.count, value.stride});
 }
 
 // Divides by the sum of weights and writes the row out; a row that saw no key is zero, its lse -infinity.
@@ -119,36 +128,68 @@ static void start_query(Query& query, const Layout& value) {
   for (int64_t i = 0; i < kTileRows * value.stride; i++) query.out[i] = 0;
 }
 
-static void forward_task(const Problem* problem, int64_t task, char* scratch) {
-  const Problem& x = *problem;
-  const Tasks tasks(x);
-  const Layout qk(x.width, is_paired(x.kernel)), value(x.value_width, false);
-  const ForwardScratch at(x, qk, value, tasks.tiles, scratch);
-  const int64_t chunk = task % tasks.chunks, kv_head = task / tasks.chunks % x.kv_heads;
-  const int64_t b = task / tasks.chunks / x.kv_heads, first = chunk * tasks.tiles;
-  const int64_t tiles = least(tasks.tiles, tasks.tiling.count - first);
-  int64_t lowest = x.keys, highest = 0;
-  for (int64_t t = 0; t < tiles; t++) {
-    Query& query = at.query[t];
-    query.rows.set(x, tasks.tiling, b, kv_head, first + t);
-    start_query(query, value);
-    read_rows(x.q, qk, query.rows, query.q);
-    lowest = least(lowest, query.rows.lowest);
-    highest = most(highest, query.rows.highest);
+struct Forward {
+  const Problem& x;
+  const Tasks tasks;
+  const Layout qk, value;
+  const ForwardScratch at;
+  int64_t b, kv_head, tiles, lowest, highest;  // of the task; keys from the lowest on, below the highest, are seen
+  Product weighted{};  // weights times values of the tile before, computed beside the scores of the next one
+
+  Forward(const Problem& problem, char* scratch)
+      : x(problem), tasks(x), qk(x.width, is_paired(x.kernel)), value(x.value_width, false),
+        at(x, qk, value, tasks.tiles, scratch) {}
+
+  void start(int64_t task) {
+    const int64_t first = task % tasks.chunks * tasks.tiles;
+    kv_head = task / tasks.chunks % x.kv_heads;
+    b = task / tasks.chunks / x.kv_heads;
+    tiles = least(tasks.tiles, tasks.tiling.count - first);
+    lowest = x.keys;
+    highest = 0;
+    for (int64_t t = 0; t < tiles; t++) {
+      Query& query = at.query[t];
+      query.rows.set(x, tasks.tiling, b, kv_head, first + t);
+      start_query(query, value);
+      read_rows(x.q, qk, query.rows, query.q);
+      query.finite = all_finite(query.q, query.rows.count * qk.stride);
+      lowest = least(lowest, query.rows.lowest);
+      highest = most(highest, query.rows.highest);
+    }
   }
-  Keys keys;
-  for (int64_t key = lowest / kTileKeys * kTileKeys; key < highest; key += kTileKeys) {
-    keys.set(x, b, key);
-    if (!keys.any) continue;
+
+  void key_tile(const Keys& keys) {
     read_keys(x.k, qk, b, kv_head, keys, at.keys);
     transpose(qk, at.keys, at.columns);
-    read_keys(x.v, value, b, kv_head, keys, at.values);
-    for (int64_t t = 0; t < tiles; t++)
-      if (at.query[t].rows.see(key, keys.count)) attend_tile(x, at.query[t], keys, at, qk, value);
+    const bool finite = all_finite(at.keys, kTileKeys * qk.stride);
+    Real* values = at.values[weighted.b == at.values[0] ? 1 : 0];
+    read_keys(x.v, value, b, kv_head, keys, values);
+    for (int64_t t = 0; t < tiles; t++) {
+      Query& query = at.query[t];
+      if (!query.rows.see(keys.first, keys.count)) continue;
+      Real* s = at.scores[weighted.a == at.scores[0] ? 1 : 0];
+      const int rows = query.rows.count;
+      scores(metric_of(x, query.rows.head[0]),
+             {query.q, at.columns, qk.stride, qk.half, rows, int(x.width), query.finite && finite}, s, weighted);
+      soften(x, query, keys, s, at.logits);
+      weighted = {s, values, query.out, rows, keys.count, kTileKeys, 1, value.stride, query.factor, 1};
+    }
   }
-  for (int64_t t = 0; t < tiles; t++)
-    for (int r = 0; r < at.query[t].rows.count; r++) finish_row(x, at.query[t], r, value);
-}
+
+  void run(int64_t task) {
+    start(task);
+    Keys keys;
+    for (int64_t key = lowest / kTileKeys * kTileKeys; key < highest; key += kTileKeys) {
+      keys.set(x, b, key);
+      if (keys.any) key_tile(keys);
+    }
+    multiply(weighted);
+    for (int64_t t = 0; t < tiles; t++)
+      for (int r = 0; r < at.query[t].rows.count; r++) finish_row(x, at.query[t], r, value);
+  }
+};
+
+static void forward_task(const Problem* x, int64_t task, char* scratch) { Forward(*x, scratch).run(task); }
 
 static int64_t forward_tasks(const Problem* x) { return x->batch * x->kv_heads * Tasks(*x).chunks; }
 

@@ -1,11 +1,12 @@
-// Gradients of a tile's distances: dq_r -= sum_j t_rj and dk_j += sum_r t_rj, with t_rj = w_rj * d dist(q_r, k_j) / d q_r
-// and w = dS; for the dot product dq_r += sum_j w_rj k_j and dk_j += sum_r w_rj q_r. Vectors run along the width.
+// Gradients of a tile's distances: dq_r -= sum_j t_rj and dk_j += sum_r t_rj, with w = dS and t_rj = w_rj times the
+// gradient of dist(q_r, k_j) in q_r; for the dot product dq_r += sum_j w_rj k_j and dk_j += sum_r w_rj q_r. Vectors run
+// along the width.
 #pragma once
 #include "products.h"
 
 namespace HEED_SPACE {
 
-// Rows of q, k and their gradients, `stride` apart; tiles of weights w, of distances, and room for what is made of them.
+// Rows of q, k and their gradients, `stride` apart; tiles of w and of distances.
 struct Pull {
   const Real *q, *k, *kt;
   Real *grad_q, *grad_k, *w, *distances;
@@ -14,88 +15,107 @@ struct Pull {
   int rows, keys, width;
 };
 
-HEED_INLINE V with_sign_of(V x, V d) { return (V)((I)x ^ ((I)d & kSignBit)); }
 HEED_INLINE V where_nonzero(V d, V x) { return d == 0 ? V{} : x; }
-
-// `weigh` turns w and the distance of a pair into what `pull` multiplies; `pull` gives t for differences d = q - k.
-struct PullSquare {
-  HEED_INLINE V weigh(V w, V&) { return w + w; }
-  HEED_INLINE V pull(V d, Real w) { return d * w; }
-};
-
-struct PullL1 {
-  HEED_INLINE V weigh(V w, V&) { return w; }
-  HEED_INLINE V pull(V d, Real w) { return where_nonzero(d, with_sign_of(splat(w), d)); }
-};
-
-struct PullL2 : PullSquare {
-  HEED_INLINE V weigh(V w, V& distance) { return where_nonzero(distance, w / distance); }
-};
-
-struct PullHalf {
-  HEED_INLINE V weigh(V w, V& distance) { return w * square_root(distance); }
-  HEED_INLINE V pull(V d, Real w) { return where_nonzero(d, with_sign_of(w / square_root(absolute(d)), d)); }
-};
-
-struct PullThreeHalves {
-  HEED_INLINE V weigh(V w, V& distance) { return where_nonzero(distance, w / square_root(distance)); }
-  HEED_INLINE V pull(V d, Real w) { return with_sign_of(square_root(absolute(d)) * w, d); }
-};
 
 // A power of the distance that is subnormal counts as 0, and so does the gradient.
 HEED_INLINE V over(V w, V power) { return power < kSmallestNormal ? V{} : w / power; }
 
-struct PullCube {
-  HEED_INLINE V weigh(V w, V& distance) { return over(w, distance * distance); }
-  HEED_INLINE V pull(V d, Real w) { return absolute(d) * (d * w); }
+// `weigh` turns w and the distance of a pair into the factor of `term`, which gives t for the difference d = q - k.
+struct PullSquare : Summed {
+  HEED_INLINE V weigh(V w, V) { return w + w; }
+  HEED_INLINE V term(V d, V w) { return d * w; }
 };
 
-struct PullFourth {
-  HEED_INLINE V weigh(V w, V& distance) { return over(w, distance * distance * distance); }
-  HEED_INLINE V pull(V d, Real w) { return (d * d) * (d * w); }
+struct PullL1 : L1 {
+  HEED_INLINE V weigh(V w, V) { return w; }
+  HEED_INLINE V term(V d, V w) { return directed(w, d); }
 };
 
-template <class M, int R> HEED_INLINE void pull_block(const Pull& x, int row, int64_t column) {
-  V q[R], grad_q[R];
-#pragma GCC unroll 16
+struct PullL2 : PullSquare {
+  HEED_INLINE V weigh(V w, V distance) { return where_nonzero(distance, w / distance); }
+};
+
+struct PullHalf : Summed {
+  HEED_INLINE V weigh(V w, V distance) { return w * square_root(distance); }
+  HEED_INLINE V term(V d, V w) { return where_nonzero(d, directed(w / square_root(absolute(d)), d)); }
+};
+
+struct PullThreeHalves : Summed {
+  HEED_INLINE V weigh(V w, V distance) { return where_nonzero(distance, w / square_root(distance)); }
+  HEED_INLINE V term(V d, V w) { return directed(square_root(absolute(d)) * w, d); }
+};
+
+struct PullCube : Summed {
+  HEED_INLINE V weigh(V w, V distance) { return over(w, distance * distance); }
+  HEED_INLINE V term(V d, V w) { return absolute(d) * d * w; }
+};
+
+struct PullFourth : Summed {
+  HEED_INLINE V weigh(V w, V distance) { return over(w, distance * distance * distance); }
+  HEED_INLINE V term(V d, V w) { return d * d * d * w; }
+};
+
+// R rows of q and C vectors of the width in registers, keys one after the other.
+template <class M, int R, int C> HEED_INLINE void pull_block(const Pull& x, int row, int64_t column) {
+  V q[R][C], grad_q[R][C];
+#pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
-    q[r] = load(x.q + (row + r) * x.stride + column);
-    grad_q[r] = load(x.grad_q + (row + r) * x.stride + column);
-  }
-  for (int j = 0; j < x.keys; j++) {
-    const V k = load(x.k + j * x.stride + column);
-    const Real* w = x.w + row * kTileKeys + j;
-    V grad_k = load(x.grad_k + j * x.stride + column);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) {
-      const V t = M::pull(q[r] - k, w[r * kTileKeys]);
-      grad_q[r] -= t;
-      grad_k += t;
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+      q[r][c] = load(x.q + (row + r) * x.stride + column + c * kLanes);
+      grad_q[r][c] = load(x.grad_q + (row + r) * x.stride + column + c * kLanes);
     }
-    store(x.grad_k + j * x.stride + column, grad_k);
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++) store(x.grad_q + (row + r) * x.stride + column, grad_q[r]);
+  const V one = opaque(splat(1));
+  for (int j = 0; j < x.keys; j++) {
+    const Real* w = x.w + row * kTileKeys + j;
+    V k[C], grad_k[C];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+      k[c] = opaque(load(x.k + j * x.stride + column + c * kLanes));
+      grad_k[c] = load(x.grad_k + j * x.stride + column + c * kLanes);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      const V factor = opaque(splat(w[r * kTileKeys]));
+#pragma GCC unroll 8
+      for (int c = 0; c < C; c++) {
+        const V t = M::term(q[r][c] - k[c], factor);
+        grad_q[r][c] -= t;
+        grad_k[c] += M::two_adders ? t * one : t;  // as in the scores
+      }
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) store(x.grad_k + j * x.stride + column + c * kLanes, grad_k[c]);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) store(x.grad_q + (row + r) * x.stride + column + c * kLanes, grad_q[r][c]);
+  }
 }
 
-constexpr int kPullRows = kRegisters == 32 ? 12 : 4;
+constexpr int kPullRows = 4, kPullVectors = kRegisters == 32 ? 2 : 1;
+
+template <class M, int C> HEED_INLINE void pull_columns(const Pull& x, int64_t column) {
+  int row = 0;
+  for (; row + kPullRows <= x.rows; row += kPullRows) pull_block<M, kPullRows, C>(x, row, column);
+  for (; row < x.rows; row++) pull_block<M, 1, C>(x, row, column);
+}
 
 template <class M> static void pull_tile(const Pull& x) {
-  for (int i = 0; i < x.rows * kTileKeys; i += kLanes) {
-    V distance = load(x.distances + i);
-    store(x.w + i, M::weigh(load(x.w + i), distance));
-  }
-  for (int64_t column = 0; column < x.stride; column += kLanes) {
-    int row = 0;
-    for (; row + kPullRows <= x.rows; row += kPullRows) pull_block<M, kPullRows>(x, row, column);
-    for (; row < x.rows; row++) pull_block<M, 1>(x, row, column);
-  }
+  for (int i = 0; i < x.rows * kTileKeys; i += kLanes)
+    store(x.w + i, M::weigh(load(x.w + i), load(x.distances + i)));
+  int64_t column = 0;
+  for (; column + kPullVectors * kLanes <= x.stride; column += kPullVectors * kLanes)
+    pull_columns<M, kPullVectors>(x, column);
+  for (; column < x.stride; column += kLanes) pull_columns<M, 1>(x, column);
 }
 
-// q.k: two matrix products, of which this is the one along rows; the other is `multiply`.
+// q.k: two matrix products.
 static void pull_dot(const Pull& x) {
-  multiply<kTileKeys, 1>({x.w, x.k, nullptr, x.grad_q, x.rows, x.keys, x.stride});
-  multiply<1, kTileKeys>({x.w, x.q, nullptr, x.grad_k, x.keys, x.rows, x.stride});
+  multiply({x.w, x.k, x.grad_q, x.rows, x.keys, kTileKeys, 1, x.stride, nullptr, 1});
+  multiply<kKeyRows>({x.w, x.q, x.grad_k, x.keys, x.rows, 1, kTileKeys, x.stride, nullptr, 1});
 }
 
 // d dist / d p = dist (sum r^p ln r / (p sum r^p) - ln(sum r^p) / p^2).
@@ -126,7 +146,7 @@ static void pull_power(const Pull& x, const Powers& powers, Real p) {
         if (w == 0) continue;
         Real* grad_k = x.grad_k + j * x.stride + column;
         const V d = q - load(x.k + j * x.stride + column), ratio = absolute(d) / top;
-        const V t = ratio < kSmallestNormal ? V{} : with_sign_of(power_of(log2_parts(ratio), exponent) * w, d);
+        const V t = ratio < kSmallestNormal ? V{} : directed(power_of(log2_parts(ratio), exponent) * w, d);
         grad_q -= t;
         store(grad_k, load(grad_k) + t);
       }
@@ -158,63 +178,78 @@ static void pull_pairs(const Pull& x) {
   }
 }
 
-// Where the maximum over coordinates (or pairs) is reached, the first index if several do; written into `distances`.
+// Where the maximum over coordinates (or pairs) is reached, first index if several do: integers put into `distances`.
 template <bool paired, int R, int C> HEED_INLINE void search_block(const Pull& x, int row, int column) {
-  V best[R][C], index[R][C] = {};
+  V best[R][C];
+  I index[R][C] = {};
   for (int r = 0; r < R; r++)
     for (int c = 0; c < C; c++) best[r][c] = splat(-1);
   const int steps = paired ? x.width / 2 : x.width;
   for (int d = 0; d < steps; d++) {
+    const Real* k = x.kt + d * kTileKeys + column;
 #pragma GCC unroll 8
     for (int c = 0; c < C; c++) {
-      const Real* k = x.kt + d * kTileKeys + column + c * kLanes;
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) {
         const Real* q = x.q + (row + r) * x.stride + d;
-        const V a = q[0] - load(k);
+        const V a = q[0] - load(k + c * kLanes);
         V size = absolute(a);
         if constexpr (paired) {
-          const V b = q[x.half] - load(k + steps * kTileKeys);
+          const V b = q[x.half] - load(k + steps * kTileKeys + c * kLanes);
           size = a * a + b * b;
         }
-        index[r][c] = size > best[r][c] ? splat(Real(d)) : index[r][c];
+        index[r][c] = size > best[r][c] ? I{} + Bits(d) : index[r][c];
         best[r][c] = size > best[r][c] ? size : best[r][c];
       }
     }
   }
   for (int r = 0; r < R; r++)
-    for (int c = 0; c < C; c++) store(x.distances + (row + r) * kTileKeys + column + c * kLanes, index[r][c]);
+    for (int c = 0; c < C; c++) store(x.distances + (row + r) * kTileKeys + column + c * kLanes, (V)index[r][c]);
 }
 
 template <bool paired> static void search_tile(const Pull& x) {
-  constexpr int rows = 2, step = kBlockVectors * kLanes;
-  for (int column = 0; column < kTileKeys; column += step) {
+  constexpr int rows = kRegisters == 32 ? 3 : 2, vectors = kRegisters == 32 ? 4 : 2;  // two values for each pair
+  for (int column = 0; column < kTileKeys; column += vectors * kLanes) {
     int row = 0;
-    for (; row + rows <= x.rows; row += rows) search_block<paired, rows, kBlockVectors>(x, row, column);
-    for (; row < x.rows; row++) search_block<paired, 1, kBlockVectors>(x, row, column);
+    for (; row + rows <= x.rows; row += rows) search_block<paired, rows, vectors>(x, row, column);
+    for (; row < x.rows; row++) search_block<paired, 1, vectors>(x, row, column);
   }
+}
+
+HEED_INLINE Bits bits_of(const Real* at) {
+  Bits bits;
+  memcpy(&bits, at, sizeof bits);
+  return bits;
+}
+
+// w with the sign of a, 0 where a is; the sign is anyone's guess, so this must not be a branch.
+HEED_INLINE Real directed_one(Real w, Real a) {
+  const Bits bits = bits_of(&w) ^ (bits_of(&a) & kSignBit);
+  Real t;
+  memcpy(&t, &bits, sizeof t);
+  return a == 0 ? 0 : t;
 }
 
 // A maximum pulls on one coordinate, or one pair, of each q and k.
 template <bool paired> static void pull_maximum(const Pull& x) {
   search_tile<paired>(x);
   for (int r = 0; r < x.rows; r++) {
-    for (int j = 0; j < x.keys; j++) {
-      const Real w = x.w[r * kTileKeys + j];
-      const int64_t at = int64_t(x.distances[r * kTileKeys + j]), iq = r * x.stride + at, ik = j * x.stride + at;
-      const Real a = x.q[iq] - x.k[ik];
+    const Real *q = x.q + r * x.stride, *w = x.w + r * kTileKeys, *k = x.k;
+    Real *grad_q = x.grad_q + r * x.stride, *grad_k = x.grad_k;
+    for (int j = 0; j < x.keys; j++, k += x.stride, grad_k += x.stride) {
+      const Bits d = bits_of(x.distances + r * kTileKeys + j);
       if constexpr (paired) {
-        const Real b = x.q[iq + x.half] - x.k[ik + x.half], square = a * a + b * b;
+        const Real a = q[d] - k[d], b = q[d + x.half] - k[d + x.half], square = a * a + b * b;
         const Real norm = kSingle ? __builtin_sqrtf(square) : __builtin_sqrt(square);
-        const Real scale = norm == 0 ? 0 : w / norm;
-        x.grad_q[iq] -= a * scale;
-        x.grad_k[ik] += a * scale;
-        x.grad_q[iq + x.half] -= b * scale;
-        x.grad_k[ik + x.half] += b * scale;
+        const Real scale = norm == 0 ? 0 : w[j] / norm;
+        grad_q[d] -= a * scale;
+        grad_k[d] += a * scale;
+        grad_q[d + x.half] -= b * scale;
+        grad_k[d + x.half] += b * scale;
       } else {
-        const Real t = a == 0 ? 0 : a < 0 ? -w : w;
-        x.grad_q[iq] -= t;
-        x.grad_k[ik] += t;
+        const Real t = directed_one(w[j], q[d] - k[d]);
+        grad_q[d] -= t;
+        grad_k[d] += t;
       }
     }
   }
@@ -222,7 +257,7 @@ template <bool paired> static void pull_maximum(const Pull& x) {
 
 // Overwrites w and distances; `powers` belongs to the form of a general power, and to the gradient of p.
 static void pull(const Metric& metric, const Pull& x, const Powers& powers) {
-  if (x.grad_p != nullptr) add_grad_p(x, powers, metric.p);
+  if (x.grad_p != nullptr && metric.p < kInfinity) add_grad_p(x, powers, metric.p);
   switch (metric.form) {
     case kFormDot: return pull_dot(x);
     case kFormL1: return pull_tile<PullL1>(x);

@@ -11,8 +11,9 @@ constexpr int kTileKeys = 64;  // keys of a tile: the row length of every tile b
 constexpr int kTileSize = kTileRows * kTileKeys;
 
 // Register blocks: rows and vectors of accumulators, beside the operands of one step.
-constexpr int kBlockRows = kRegisters == 32 ? 6 : 4;
-constexpr int kBlockVectors = kRegisters == 32 ? 4 : 2;
+constexpr int kBlockRows = kRegisters == 32 ? 6 : 3;
+constexpr int kBlockVectors = 4;
+constexpr int kKeyRows = kRegisters == 32 ? 4 : 3;  // where the rows are keys: 4 divides a tile of them
 
 // How a head measures: the kernel, with lp sent to the cheapest exact form of its p.
 enum Form { kFormDot, kFormL1, kFormL2, kFormSquare, kFormHalf, kFormThreeHalves, kFormCube, kFormFourth, kFormPower,
@@ -41,29 +42,29 @@ HEED_INLINE Metric metric_of(const Problem& problem, int64_t head) {
 
 HEED_INLINE bool is_paired(int64_t kernel) { return kernel == kL21 || kernel == kLinf2; }
 
-// One accumulator per (row, key): `step` takes one coordinate in, `close` makes the score of what came together. Sums are
-// taken in stretches of `stretch` coordinates, which keeps their rounding error at that of a pairwise sum.
+// One accumulator per (row, key): `step` takes one coordinate in, `close` makes the score of what came together. Sums
+// are taken in stretches of `stretch` coordinates, which keeps their rounding error near that of a pairwise sum.
 struct Summed {
   static constexpr bool paired = false, two_adders = false;
-  static constexpr int stretch = 16;
+  static constexpr int stretch = 32;
 };
 
 struct Dot : Summed {
   static constexpr int stretch = 1 << 30;  // as a matrix product does
-  HEED_INLINE V step(V sum, Real q, V k) { return sum + q * k; }
+  HEED_INLINE V step(V sum, V q, V k) { return sum + q * k; }
   HEED_INLINE V close(V sum) { return sum; }
 };
 
 // Every other sum is taken on the multipliers: processors with units of their own for additions (Zen) use both at once.
 struct L1 : Summed {
   static constexpr bool two_adders = true;
-  HEED_INLINE V step(V sum, Real q, V k) { return sum + absolute(q - k); }
-  HEED_INLINE V step(V sum, Real q, V k, V one) { return sum + absolute(q - k) * one; }
+  HEED_INLINE V step(V sum, V q, V k) { return sum + absolute(q - k); }
+  HEED_INLINE V step(V sum, V q, V k, V one) { return sum + absolute(q - k) * one; }
   HEED_INLINE V close(V sum) { return -sum; }
 };
 
 struct Square : Summed {
-  HEED_INLINE V step(V sum, Real q, V k) { const V d = q - k; return sum + d * d; }
+  HEED_INLINE V step(V sum, V q, V k) { const V d = q - k; return sum + d * d; }
   HEED_INLINE V close(V sum) { return -sum; }
 };
 
@@ -72,30 +73,35 @@ struct L2 : Square {
 };
 
 struct Half : Summed {
-  HEED_INLINE V step(V sum, Real q, V k) { return sum + square_root(absolute(q - k)); }
+  HEED_INLINE V step(V sum, V q, V k) { return sum + square_root(absolute(q - k)); }
   HEED_INLINE V close(V sum) { return -(sum * sum); }
 };
 
 struct ThreeHalves : Summed {
-  HEED_INLINE V step(V sum, Real q, V k) { const V d = absolute(q - k); return sum + d * square_root(d); }
+  HEED_INLINE V step(V sum, V q, V k) { const V d = absolute(q - k); return sum + d * square_root(d); }
   HEED_INLINE V close(V sum) { return -power(sum, Exponent(Real(2) / 3)); }
 };
 
 struct Cube : Summed {
-  HEED_INLINE V step(V sum, Real q, V k) { const V d = q - k; return sum + absolute(d) * (d * d); }
+  HEED_INLINE V step(V sum, V q, V k) { const V d = q - k; return sum + absolute(d) * (d * d); }
   HEED_INLINE V close(V sum) { return -power(sum, Exponent(Real(1) / 3)); }
 };
 
 struct Fourth : Summed {
-  HEED_INLINE V step(V sum, Real q, V k) { const V d = q - k, d2 = d * d; return sum + d2 * d2; }
+  HEED_INLINE V step(V sum, V q, V k) { const V d = q - k, d2 = d * d; return sum + d2 * d2; }
   HEED_INLINE V close(V sum) { return -square_root(square_root(sum)); }
 };
 
 struct Chebyshev {
   static constexpr bool paired = false, two_adders = false;
   static constexpr int stretch = 1 << 30;
-  HEED_INLINE V step(V top, Real q, V k) { return larger_magnitude(top, absolute(q - k)); }
+  HEED_INLINE V step(V top, V q, V k) { return larger_magnitude(top, absolute(q - k)); }
   HEED_INLINE V close(V top) { return -top; }
+};
+
+// The same where q and k are finite: then no difference is NaN, and one instruction may stand for two.
+struct FiniteChebyshev : Chebyshev {
+  HEED_INLINE V step(V top, V q, V k) { return larger_of_magnitudes(top, q - k); }
 };
 
 struct L21 : Summed {
@@ -115,7 +121,16 @@ struct Operands {
   const Real *q, *kt;
   int64_t stride, half;
   int rows, width;
+  bool finite;  // q and k hold neither infinities nor NaN
 };
+
+template <class M> HEED_INLINE V step_of(V sum, V q, V k, V one, int place) {
+  if constexpr (M::two_adders) {
+    return place % 2 ? M::step(sum, q, k, one) : M::step(sum, q, k);
+  } else {
+    return M::step(sum, q, k);
+  }
+}
 
 // Coordinates [first, last) of R rows and C vectors of keys; `sums` come in and go out of registers once.
 template <class M, int R, int C>
@@ -139,12 +154,21 @@ HEED_INLINE void score_stretch(const Operands& x, int row, int column, int first
         if constexpr (M::paired) {
           const V a = at[0] - k[c], b = at[x.half] - second[c];
           sums[r][c] = M::step(sums[r][c], a * a + b * b);
-        } else if constexpr (M::two_adders) {
-          sums[r][c] = (r + c) % 2 ? M::step(sums[r][c], at[0], k[c]) : M::step(sums[r][c], at[0], k[c], one);
         } else {
-          sums[r][c] = M::step(sums[r][c], at[0], k[c]);
+          sums[r][c] = step_of<M>(sums[r][c], splat(at[0]), k[c], one, r + c);
         }
       }
+    }
+  }
+}
+
+template <int R, int C> HEED_INLINE void keep_sums(Real* s, bool first, const V (&sums)[R][C]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+      Real* at = s + r * kTileKeys + c * kLanes;
+      store(at, first ? sums[r][c] : sums[r][c] + load(at));
     }
   }
 }
@@ -155,25 +179,27 @@ template <class M, int R, int C> HEED_INLINE void score_block(const Operands& x,
     const int last = steps - first > M::stretch ? first + M::stretch : steps;
     V sums[R][C] = {};
     score_stretch<M, R, C>(x, row, column, first, last, sums);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 8
-      for (int c = 0; c < C; c++) {
-        Real* at = s + (row + r) * kTileKeys + column + c * kLanes;
-        store(at, first == 0 ? sums[r][c] : sums[r][c] + load(at));
-      }
-    }
+    keep_sums(s + row * kTileKeys + column, first == 0, sums);
   }
 }
 
-template <class M> static void score_tile(const Operands& x, Real* s) {
-  constexpr int step = kBlockVectors * kLanes;
-  for (int column = 0; column < kTileKeys; column += step) {
-    int row = 0;
-    for (; row + kBlockRows <= x.rows; row += kBlockRows) score_block<M, kBlockRows, kBlockVectors>(x, row, column, s);
-    for (; row < x.rows; row++) score_block<M, 1, kBlockVectors>(x, row, column, s);
-  }
+// Sums of the rows from `row` on.
+template <class M> HEED_INLINE void score_rows(const Operands& x, int row, Real* s) {
+  for (; row + kBlockRows <= x.rows; row += kBlockRows)
+    for (int column = 0; column < kTileKeys; column += kBlockVectors * kLanes)
+      score_block<M, kBlockRows, kBlockVectors>(x, row, column, s);
+  for (; row < x.rows; row++)
+    for (int column = 0; column < kTileKeys; column += kBlockVectors * kLanes)
+      score_block<M, 1, kBlockVectors>(x, row, column, s);
+}
+
+template <class M> HEED_INLINE void close_scores(const Operands& x, Real* s) {
   for (int i = 0; i < x.rows * kTileKeys; i += kLanes) store(s + i, M::close(load(s + i)));
+}
+
+template <class M> static void score_tile(const Operands& x, Real* s) {
+  score_rows<M>(x, 0, s);
+  close_scores<M>(x, s);
 }
 
 // What the gradient of a general power needs of each pair, with r = |d| / m and m the largest |d|: m, sum r^p, and
@@ -182,7 +208,7 @@ struct Powers {
   Real *tops, *sums, *moments;
 };
 
-// Any p > 0 as m * (sum r^p)^(1/p): no term overflows, and the largest is exactly 1. `powers` null: only the scores.
+// Any p > 0 as m * (sum r^p)^(1/p): no term overflows, and the largest is exactly 1. `powers` only where `detailed`.
 template <bool detailed> static void power_tile(const Operands& x, Real p, Real* s, const Powers* powers) {
   score_tile<Chebyshev>(x, s);
   constexpr int C = 2;
@@ -211,23 +237,6 @@ template <bool detailed> static void power_tile(const Operands& x, Real p, Real*
         store(powers->moments + at, moments[c]);
       }
     }
-  }
-}
-
-static void scores(const Metric& metric, const Operands& x, Real* s) {
-  switch (metric.form) {
-    case kFormDot: return score_tile<Dot>(x, s);
-    case kFormL1: return score_tile<L1>(x, s);
-    case kFormL2: return score_tile<L2>(x, s);
-    case kFormSquare: return score_tile<Square>(x, s);
-    case kFormHalf: return score_tile<Half>(x, s);
-    case kFormThreeHalves: return score_tile<ThreeHalves>(x, s);
-    case kFormCube: return score_tile<Cube>(x, s);
-    case kFormFourth: return score_tile<Fourth>(x, s);
-    case kFormPower: return power_tile<false>(x, metric.p, s, nullptr);
-    case kFormChebyshev: return score_tile<Chebyshev>(x, s);
-    case kFormL21: return score_tile<L21>(x, s);
-    case kFormLinf2: return score_tile<Linf2>(x, s);
   }
 }
 

@@ -61,27 +61,41 @@ static void read(const Array& x, int64_t offset, int64_t step, int64_t count, Re
   }
 }
 
-// How rows of a width lie in a tile: padded with zeros to whole vectors, and each half for itself where pairs are taken.
+HEED_INLINE void copy(const Real* from, int64_t count, Real* to) {
+  for (int64_t i = 0; i < count; i++) to[i] = from[i];
+}
+
+HEED_INLINE void clear(Real* from, Real* to) {
+  for (; from < to; from++) *from = 0;
+}
+
+// How rows of a width lie in a tile: padded with zeros to whole vectors; in two halves, each padded for itself, where
+// pairs are taken (elsewhere `half` is the whole row).
 struct Layout {
-  int64_t width, half, stride;
-  bool paired;
+  int64_t width, first, half, stride;
   Layout(int64_t width, bool paired)
-      : width(width), half(rounded_up(width / 2, kLanes)), stride(paired ? 2 * half : rounded_up(width, kLanes)),
-        paired(paired) {}
+      : width(width), first(paired ? width / 2 : width), half(rounded_up(first, kLanes)),
+        stride(paired ? 2 * half : half) {}
   void read_row(const Array& x, int64_t offset, Real* to) const {
-    for (int64_t i = 0; i < stride; i++) to[i] = 0;
-    const int64_t first = paired ? width / 2 : width;
-    read(x, offset, x.strides[3], first, to);
-    if (paired) read(x, offset + first * x.strides[3], x.strides[3], first, to + half);
+    const int64_t step = x.strides[3];
+    read(x, offset, step, first, to);
+    clear(to + first, to + half);
+    if (first == width) return;
+    read(x, offset + first * step, step, width - first, to + half);
+    clear(to + half + width - first, to + stride);
   }
   void load_row(const Real* row, Real* to) const {
-    for (int64_t i = 0; i < stride; i++) to[i] = 0;
-    for (int64_t d = 0; d < width; d++) to[place(d)] = row[d];
+    copy(row, first, to);
+    clear(to + first, to + half);
+    if (first == width) return;
+    copy(row + first, width - first, to + half);
+    clear(to + half + width - first, to + stride);
   }
   void store_row(const Real* from, Real* row) const {
-    for (int64_t d = 0; d < width; d++) row[d] = from[place(d)];
+    copy(from, first, row);
+    copy(from + half, width - first, row + first);
   }
-  int64_t place(int64_t d) const { return paired && d >= width / 2 ? d - width / 2 + half : d; }
+  int64_t place(int64_t d) const { return d < first ? d : d - first + half; }
 };
 
 // Rows of one key-value head, query head after query head, cut into tiles. Few queries share a tile across the group.
@@ -228,8 +242,9 @@ static void transpose(const Layout& layout, const Real* rows, Real* columns) {
 }
 
 static void read_rows(const Array& from, const Layout& layout, const Rows& rows, Real* to) {
+  const int64_t* strides = from.strides;
   for (int r = 0; r < rows.count; r++, to += layout.stride)
-    layout.read_row(from, rows.batch * from.strides[0] + rows.head[r] * from.strides[1] + rows.index[r] * from.strides[2], to);
+    layout.read_row(from, rows.batch * strides[0] + rows.head[r] * strides[1] + rows.index[r] * strides[2], to);
 }
 
 }  // namespace HEED_SPACE
