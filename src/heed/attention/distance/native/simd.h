@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -117,6 +118,35 @@ HEED_INLINE V fresh(const Real* at) {
 }
 
 template <int bytes> struct Part { typedef Real type __attribute__((vector_size(bytes))); };
+
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+// Swaps the upper half of each 2h lanes of a with the lower half of those of b.
+template <int h, size_t... lane> HEED_INLINE void cross(V& a, V& b, std::index_sequence<lane...>) {
+  const V low = __builtin_shufflevector(a, b, int(lane & h ? kLanes + lane - h : lane)...);
+  b = __builtin_shufflevector(a, b, int(lane & h ? kLanes + lane : lane + h)...);
+  a = low;
+}
+
+// Rows become columns, in log2(lanes) rounds.
+template <int h = 1> HEED_INLINE void transpose_block(V* rows) {
+  if constexpr (h < kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i++)
+      if ((i & h) == 0) cross<h>(rows[i], rows[i + h], std::make_index_sequence<kLanes>{});
+    transpose_block<2 * h>(rows);
+  }
+}
+#else
+HEED_INLINE void transpose_block(V* rows) {
+  for (int i = 0; i < kLanes; i++) {
+    for (int j = 0; j < i; j++) {
+      const Real x = rows[i][j];
+      rows[i][j] = rows[j][i];
+      rows[j][i] = x;
+    }
+  }
+}
+#endif
 
 // The sum of all lanes, or the largest, by halves.
 template <bool add, int bytes> HEED_INLINE Real folded(typename Part<bytes>::type x) {

@@ -231,12 +231,17 @@ static void read_keys(const Array& from, const Layout& layout, int64_t b, int64_
 // [kTileKeys][stride] to [width][kTileKeys], in the order of the coordinates.
 static void transpose(const Layout& layout, const Real* rows, Real* columns) {
   for (int j = 0; j < kTileKeys; j += kLanes) {
-    for (int64_t d = 0; d < layout.width; d++) {
-      V column;
-      const Real* at = rows + j * layout.stride + layout.place(d);
+    for (int64_t base = 0; base < layout.stride; base += kLanes) {
+      V block[kLanes];
 #pragma GCC unroll 16
-      for (int lane = 0; lane < kLanes; lane++) column[lane] = at[lane * layout.stride];
-      store(columns + d * kTileKeys + j, column);
+      for (int lane = 0; lane < kLanes; lane++) block[lane] = load(rows + (j + lane) * layout.stride + base);
+      transpose_block(block);
+      const bool second = base >= layout.half;
+      const int64_t start = second ? base - layout.half + layout.first : base;
+      const int64_t count = (second ? layout.width : layout.first) - start;
+#pragma GCC unroll 16
+      for (int lane = 0; lane < kLanes; lane++)
+        if (lane < count) store(columns + (start + lane) * kTileKeys + j, block[lane]);
     }
   }
 }
