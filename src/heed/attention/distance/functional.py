@@ -55,15 +55,16 @@ def distance_attention(
 ) -> Float[Tensor, "B H Q E"] | tuple[Float[Tensor, "B H Q E"], Aux]:
     """Attention by distance: softmax(-λ·c·dist(q, k) + bias) v, in the layout and with the arguments of SDPA.
 
+    The result is ``[B, H, Q, E]`` in the dtype of v. A row that sees no key is zero.
+
     Parameters
     ----------
     q, k, v
         ``[B, H, Q, D]``, ``[B, K, T, D]``, ``[B, K, T, E]`` of one floating dtype and device, any strides. ``H == K``,
         or a multiple of it with ``enable_gqa``.
-    metric
-        A name in `heed.attention.METRICS` or a `Metric` of one's own. For "dot" the distance is -q·k.
-    p
-        The p > 0 of "lp", or β of "smooth_chebyshev"; a tensor (scalar or ``[H]``) may be learned.
+    metric, p
+        A name in `heed.attention.METRICS` or a `Metric` of one's own; for "dot" the distance is -q·k. The p > 0 of
+        "lp", or β of "smooth_chebyshev"; a tensor (scalar or ``[H]``) may be learned.
     lam, scale
         λ > 0 (a number, scalar or ``[H]`` tensor; it may be learned, best as a logarithm) and c: "unit_variance" is
         calibrated for each metric (`heed.attention.scale`), "sqrt_dim" is the published 1/√D, or a number.
@@ -74,41 +75,22 @@ def distance_attention(
         mask counts from 0). It sees keys up to its position; with ``window`` those less than ``window`` away;
         ``alibi_slopes`` ``[H]`` adds -slope·|distance in positions|.
     dropout_p, seed
-        Drops weights by a function of (seed, head, row, key), the same on every path; None draws the seed from
-        torch's generator.
+        Drops weights by a function of (seed, head, row, key), the same on every path; None draws it from torch.
     return_aux
         Names of `Aux` fields; the result is then ``(out, Aux)``. "weights" costs the memory of ``[B, H, Q, T]``.
     backend
         "auto" takes the fastest path that can (`explain` says which and why); a named one runs or raises.
 
-    Returns
-    -------
-    ``[B, H, Q, E]`` in the dtype of v. A row that sees no key is zero.
-
     Raises
     ------
     InputError
-        For arguments that do not fit, and for a named backend that cannot run them. Differentiating twice is for
-        ``backend="reference"`` and raises elsewhere.
+        For arguments that do not fit, a named backend that cannot run them, a second derivative off "reference".
     """
     request = read(
-        q,
-        k,
-        v,
-        metric=metric,
-        p=p,
-        lam=lam,
-        scale=scale,
-        attn_mask=attn_mask,
-        key_mask=key_mask,
-        is_causal=is_causal,
-        q_offset=q_offset,
-        window=window,
+        q, k, v, metric=metric, p=p, lam=lam, scale=scale, enable_gqa=enable_gqa, dropout_p=dropout_p, seed=seed,
+        attn_mask=attn_mask, key_mask=key_mask, is_causal=is_causal, q_offset=q_offset, window=window,
         alibi_slopes=alibi_slopes,
-        dropout_p=dropout_p,
-        seed=seed,
-        enable_gqa=enable_gqa,
-    )
+    )  # fmt: skip
     wanted = _wanted(return_aux)
     tell(request)
     out, aux = attend(request, wanted, backend)

@@ -4,7 +4,7 @@ A value checks itself when it is made, so that a module built from it need not.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, Self, get_args, get_type_hints
@@ -66,18 +66,18 @@ class Config:
 class AttentionConfig(Config):
     """How an attention layer scores, and what it learns.
 
-    ``metric`` is one name (or `Metric`) for all heads, or one for each head. ``p`` belongs to ``"lp"`` and
-    ``beta`` to ``"smooth_chebyshev"``. ``lambda_param`` is λ > 0 of ``softmax(-λ · c · dist)``, one number or one for
-    each head; learned as ``exp(log_lambda)`` it cannot exceed 100. ``scale`` is c: ``"sqrt_dim"`` for 1/√d,
-    ``"unit_variance"`` for logits of unit variance at N(0, 1) queries and keys, or a number. ``window`` is the
-    number of keys a row sees back from its own position. ``init_qk="tied"`` starts the key projection as a copy
+    ``metric`` is one name (or `Metric`) for all heads, or one for each head, kept as a tuple. ``p`` belongs to
+    ``"lp"`` and ``beta`` to ``"smooth_chebyshev"``. ``lambda_param`` is λ > 0 of ``softmax(-λ · c · dist)``, one
+    number or one for each head; learned as ``exp(log_lambda)`` it cannot exceed 100. ``scale`` is c: ``"sqrt_dim"``
+    for 1/√d, ``"unit_variance"`` for logits of unit variance at N(0, 1) queries and keys, or a number. ``window`` is
+    the number of keys a row sees back from its own position. ``init_qk="tied"`` starts the key projection as a copy
     of the query projection, free from then on. ``num_key_value_heads`` divides the number of heads.
     """
 
-    metric: MetricLike | tuple[MetricLike, ...] = "l1"
+    metric: MetricLike | Sequence[MetricLike] = "l1"
     p: float | None = None
     beta: float | None = None
-    lambda_param: float | tuple[float, ...] = 1.0
+    lambda_param: float | Sequence[float] = 1.0
     learnable_lambda: bool = False
     learnable_p: bool = False
     scale: Scale = "unit_variance"
@@ -91,6 +91,9 @@ class AttentionConfig(Config):
     backend: Backend = "auto"
 
     def __post_init__(self) -> None:
+        for name in ("metric", "lambda_param"):
+            if isinstance(value := getattr(self, name), Sequence) and not isinstance(value, str):
+                object.__setattr__(self, name, tuple(value))
         for metric in _sequence(self.metric):
             metric_of(metric)
         check_metric_options(self)

@@ -57,12 +57,11 @@ class DistanceAttention(nn.Module):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        several = isinstance(distance_type, Sequence) and not isinstance(distance_type, str)
         self.config = config = AttentionConfig(
-            metric=tuple(distance_type) if several else distance_type,  # type: ignore[arg-type]
+            metric=distance_type,
             p=p_norm,
             beta=beta,
-            lambda_param=tuple(lambda_param) if isinstance(lambda_param, Sequence) else lambda_param,
+            lambda_param=lambda_param,
             learnable_lambda=use_learnable_lambda,
             learnable_p=learnable_p,
             scale=scale,

@@ -80,7 +80,7 @@ class Mechanism(nn.Module):
             return _wide(self.log_lambda).clamp(max=math.log(MAX_LAMBDA)).exp()
         if self.fixed_lambda is not None:
             return self.fixed_lambda
-        assert not isinstance(self.config.lambda_param, tuple)
+        assert isinstance(self.config.lambda_param, float | int)
         return self.config.lambda_param
 
     def p(self) -> float | Float[Tensor, " H"] | None:

@@ -64,12 +64,11 @@ class MultiheadAttention(nn.Module):
         self.head_dim = heads_divide(embed_dim, num_heads)
         self.embed_dim, self.num_heads, self.batch_first = embed_dim, num_heads, batch_first
         self.kdim, self.vdim, self.add_zero_attn = kdim or embed_dim, vdim or embed_dim, add_zero_attn
-        several = isinstance(metric, Sequence) and not isinstance(metric, str)
         config = AttentionConfig(
-            metric=tuple(metric) if several else metric,  # type: ignore[arg-type]
+            metric=metric,
             p=p,
             beta=beta,
-            lambda_param=tuple(lambda_param) if isinstance(lambda_param, Sequence) else lambda_param,
+            lambda_param=lambda_param,
             learnable_lambda=learnable_lambda,
             learnable_p=learnable_p,
             scale=scale,
