@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heed.citation import Citation as Citation
+    from heed.citation import cite as cite
     from heed.errors import HeedError as HeedError
     from heed.guard import Guard as Guard
     from heed.guard import MessagesVerdict as MessagesVerdict
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from heed.model import load as load
     from heed.model import wrap as wrap
     from heed.picture import Picture as Picture
+    from heed.picture import figure as figure
     from heed.picture import show as show
     from heed.probe import Trace as Trace
     from heed.probe import check as check
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Citation": "heed.citation",
     "Guard": "heed.guard",
     "HeedError": "heed.errors",
     "MessagesVerdict": "heed.guard",
@@ -44,6 +48,8 @@ _HOME = {
     "Trace": "heed.probe",
     "Verdict": "heed.guard",
     "check": "heed.probe",
+    "cite": "heed.citation",
+    "figure": "heed.picture",
     "install": "heed.interface",
     "load": "heed.model",
     "load_distance": "heed.interface",

@@ -17,6 +17,10 @@
     ├── AbstainedError           a verdict that abstained was used as if it were yes or no
     ├── BlockedError             the guard stopped a text: flagged, or not to be judged
     ├── StoreError               a store of heed's own cannot be read or written
+    ├── UpstreamError            who should answer a prompt gave no answer
+    │   ├── UpstreamRefusedError     a server refuses the request: key, model, rate, form
+    │   ├── UpstreamTimeoutError     it took too long
+    │   └── UpstreamUnreachableError there is no connection to it
     ├── ExtraMissingError        an optional library is not installed; names the extra
     └── JobError                 a resumable job cannot start or go on
 
@@ -89,6 +93,22 @@ class StoreError(HeedError):
 
 class BlockedError(HeedError):
     """The guard stopped a text, flagged or not to be judged; the message quotes nothing of it."""
+
+
+class UpstreamError(HeedError):
+    """Who should answer a prompt gave no answer: it failed, or what it sent is none."""
+
+
+class UpstreamRefusedError(UpstreamError):
+    """A server refuses the request: a wrong key, an unknown model, too many requests, a bad form."""
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """No answer came in time."""
+
+
+class UpstreamUnreachableError(UpstreamError):
+    """There is no connection to the server."""
 
 
 class ExtraMissingError(HeedError):

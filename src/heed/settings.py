@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from heed.errors import InputError
@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     """Profiles you fitted; found by the model's fingerprint."""
     feedback_dir: Path = Field(default_factory=lambda: user_data_path("heed") / "feedback")
     """What users confirmed of the guard's verdicts (`heed guard feedback`); private, hashes instead of texts."""
+    analyses_mb: float = Field(default=2000.0, gt=0)
+    """Most MB (10^6 bytes) that `heed show` keeps of what it analysed, below ``cache_dir``."""
     dev_data: Path | None = None
     """Development data for tests, benchmarks and fitting; None: those that need it are skipped."""
     threads: int | None = Field(default=None, ge=1)
@@ -37,6 +39,10 @@ class Settings(BaseSettings):
     """Variant of the compiled attention kernel; None: the best the processor runs."""
     cxx: str | None = Field(default=None, validation_alias="CXX")
     """C++ compiler for that kernel where none came with the installation, from ``CXX``; None: g++, clang++ or c++."""
+    upstream_url: str | None = None
+    """Where the API of the OpenAI-compatible server that answers begins; None: there is none."""
+    upstream_key: SecretStr | None = None
+    """Its key, sent to that address alone."""
     log: Literal["json"] | None = None
     """``json``: the command line writes what heed logs to stderr, as JSON lines; None: nothing."""
 

@@ -134,7 +134,7 @@ class Mask:
         columns = torch.arange(keys.start, keys.stop, device=rows.device)
         return (columns >= start) & (columns < end)
 
-    def reach(self, rows: slice) -> slice:
+    def reach(self, rows: slice | Int[Tensor, " q"]) -> slice:
         """The smallest stretch of keys that holds everything the rows see."""
         start, end = self.start[:, rows], self.end[:, rows]
         seen = end > start

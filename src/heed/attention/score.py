@@ -5,7 +5,7 @@ by the formula it was computed with.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -88,6 +88,15 @@ class MixedScore:
 
 Rule = DotScore | DistanceScore | MixedScore
 """How a query and a key become a logit."""
+
+
+def rule_of_head(rule: Rule, head: int) -> Rule:
+    """The rule of one query head, for q and k that hold this head alone."""
+    if isinstance(rule, MixedScore):
+        rule = rule.distance if head in rule.heads else rule.rest
+    if isinstance(rule, DistanceScore) and len(rule.strength) > 1:
+        return replace(rule, strength=(rule.strength[head],))
+    return rule
 
 
 def rule_to_dict(rule: Rule) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 It travels with a reading, so that whoever recomputes attention later uses the formula of the call itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from heed.attention.mask import Mask
-from heed.attention.score import Rule
+from heed.attention.score import Rule, rule_of_head
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,10 +30,14 @@ class Terms:
         self, q: Float[Tensor, "B H q D"], k: Float[Tensor, "B K T D"], rows: Int[Tensor, "b q"], keys: slice
     ) -> Float[Tensor, "B H q t"]:
         """fp32 logits of the given rows (``q`` holds just these) on a stretch of keys; hidden keys are -inf."""
-        logits = self.rule.logits(q, k[:, :, keys])
-        if self.bias is not None:
-            logits = logits + self._bias(rows, keys)
-        return logits.masked_fill(~self.mask.visible(rows, keys)[:, None], -torch.inf)
+        return self.scores(q, k, rows, keys).masked_fill(~self.mask.visible(rows, keys)[:, None], -torch.inf)
+
+    def scores(
+        self, q: Float[Tensor, "B H q D"], k: Float[Tensor, "B K T D"], rows: Int[Tensor, "b q"], keys: slice
+    ) -> Float[Tensor, "B H q t"]:
+        """The same before the mask."""
+        scores = self.rule.logits(q, k[:, :, keys])
+        return scores if self.bias is None else scores + self._bias(rows, keys)
 
     def lse(
         self, q: Float[Tensor, "B H q D"], k: Float[Tensor, "B K T D"], rows: Int[Tensor, "b q"]
@@ -47,6 +51,12 @@ class Terms:
         if self.sink is None:
             return lse
         return torch.logaddexp(lse, self.sink.float().view(1, -1, 1))
+
+    def of_head(self, head: int) -> "Terms":
+        """The terms of one query head, for q and k that hold this head alone."""
+        bias = self.bias if self.bias is None or self.bias.shape[1] == 1 else self.bias[:, head : head + 1]
+        sink = None if self.sink is None else self.sink[head : head + 1]
+        return replace(self, rule=rule_of_head(self.rule, head), bias=bias, sink=sink)
 
     def _bias(self, rows: Int[Tensor, "b q"], keys: slice) -> Float[Tensor, "b h q t"]:
         assert self.bias is not None

@@ -39,10 +39,7 @@ _CHUNK = 32
 
 def scan(
     *,
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="IN.jsonl|-", help="Lines of id, instruction, data."),
-    ],
+    source: Annotated[Path, typer.Argument(metavar="IN.jsonl|-", help="Lines of id, instruction, data.")],
     out: Annotated[Path, typer.Option("--out", metavar="OUT.jsonl", help="One line for each line, in order.")],
     model: ModelOption = "embedded",
     dtype: DtypeOption = "auto",

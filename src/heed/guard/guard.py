@@ -30,7 +30,7 @@ from heed.guard.stats import Monitor, Stats
 from heed.guard.threshold import Method
 from heed.guard.verdict import Verdict
 from heed.model import Model
-from heed.profile import NAMES, LearnedProfile, Profile, find_profile
+from heed.profile import NAMES, AnyProfile, LearnedProfile, Profile, RankingProfile, find_profile
 from heed.reduce.contrast import AGGREGATIONS, Aggregation
 
 __all__ = ["MOST_GENERATED", "Guard", "QueryTokens"]
@@ -89,12 +89,12 @@ class Guard:
             raise InputError(f"expected one of {', '.join(AGGREGATIONS)}, found {aggregation!r}")
         self.query_tokens = check_query_tokens(query_tokens)
         folder = Path(profile) if isinstance(profile, Path | str) and profile not in NAMES else None
-        if isinstance(profile, Profile | LearnedProfile):
-            chosen = profile
+        if isinstance(profile, AnyProfile):
+            chosen: AnyProfile = profile
         else:
             name = str(profile) if profile is not None and folder is None else None
             chosen = find_profile(model, task="guard", folder=folder, name=name)
-        if chosen.task != "guard":
+        if isinstance(chosen, RankingProfile) or chosen.task != "guard":
             raise ProfileError(
                 f"expected a profile for the task 'guard', found one for {chosen.task!r}: "
                 f"fit one with `heed guard fit --model {model.name}`"

@@ -61,21 +61,17 @@ def install(
     ----------
     model
         A transformers model, or a `heed.Model`.
-    metric
-        l1, l2, sqeuclidean, lp, cosine, chebyshev, l21, linf2 or dot. Rotary positions stay relative under l2,
-        sqeuclidean, cosine, l21, linf2 and dot; under the others absolute positions show through.
-    p
-        The power of lp, > 0.
+    metric, p
+        l1, l2, sqeuclidean, lp (of the power p > 0), cosine, chebyshev, l21, linf2 or dot. Rotary positions stay
+        relative under all but l1, lp and chebyshev, where absolute positions show through.
     lam, learnable, per_head
         λ > 0; ``learnable``: one parameter for each head (at most 100), or one a layer.
     scale
         c: "unit_variance", "sqrt_dim" (1/√D) or a number.
     layers, heads
-        Those that attend by distance, all by default; the others keep the dot product. Layers count in the order
-        they run, heads within their layer.
+        Those that attend by distance, all by default; the others keep the dot product.
     example
-        Arguments of the one pass that finds the attention layers; by default two tokens. A model of something else
-        than text needs it: ``{"pixel_values": torch.zeros(1, 3, 32, 32)}``.
+        Arguments of the pass that finds the layers, two tokens by default: ``{"pixel_values": torch.zeros(…)}``.
 
     Raises
     ------

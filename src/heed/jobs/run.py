@@ -111,10 +111,8 @@ def run_job(
         Counted lines between two writes, at least 1.
     resume
         Whether to continue an output that exists; if not, an existing output is refused.
-    force
-        Start anew; an output that exists is renamed to ``OUT.bak`` (``OUT.bak2`` …) first, its manifest with it.
-    stop_on_error
-        Raise at the first bad line instead of answering it.
+    force, stop_on_error
+        Start anew (an output that exists is first renamed to ``OUT.bak``, ``OUT.bak2`` …); raise at the first bad line.
     progress
         Called at the start and after each chunk.
 

@@ -1,9 +1,18 @@
 """One forward pass, listened to: probes inside it, a trace to ask afterwards, and the proof that both are exact."""
 
+from heed.probe.analyses import AnalysesInfo as AnalysesInfo
+from heed.probe.analyses import Analysis as Analysis
+from heed.probe.analyses import analyse as analyse
+from heed.probe.analyses import analyses_info as analyses_info
+from heed.probe.analyses import clear_analyses as clear_analyses
 from heed.probe.check import CheckReport as CheckReport
 from heed.probe.check import check as check
+from heed.probe.likelihood import next_token_divergence as next_token_divergence
+from heed.probe.likelihood import token_logprobs as token_logprobs
+from heed.probe.mean_rows import MeanRows as MeanRows
 from heed.probe.prefix import PrefixCache as PrefixCache
 from heed.probe.probes import AllRowsMass as AllRowsMass
+from heed.probe.probes import GroupMass as GroupMass
 from heed.probe.probes import LastRow as LastRow
 from heed.probe.probes import LastRowMass as LastRowMass
 from heed.probe.probes import Moment as Moment
@@ -16,6 +25,8 @@ from heed.probe.probes import TailRows as TailRows
 from heed.probe.prompt import encode_prompt as encode_prompt
 from heed.probe.run import Reading as Reading
 from heed.probe.run import read as read
+from heed.probe.statistics import HeadStatistics as HeadStatistics
+from heed.probe.statistics import head_statistics as head_statistics
 from heed.probe.trace import Trace as Trace
 from heed.probe.trace import trace as trace
 from heed.probe.view import LayerKey as LayerKey

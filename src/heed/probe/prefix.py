@@ -100,6 +100,28 @@ class PrefixCache:
         return best
 
 
+@dataclass(slots=True, eq=False)
+class PromptCache(PrefixCache):
+    """Keys and values of one whole prompt, computed once: other prompts use as much of it as they begin with.
+
+    For many variants of one text. Holds ``2 L K T D`` numbers for the T tokens.
+    """
+
+    prompt: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Its ids, ``[T]``."""
+
+    def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey, tail: int) -> _Kept | None:
+        longest = max(map(len, prompts))
+        count = min(_common(self.prompt, _shared(prompts)), min(map(len, prompts)) - tail)
+        if count < self.shortest or count * WORTH < longest:
+            return None
+        own = [kept for kept in self._kept if kept.model() is model.hf and kept.mechanism == mechanism_of(model.hf)]
+        kept = next((kept for kept in own if kept.last >= last), None) or _compute(model, self.prompt, last)
+        self._kept = deque([kept])
+        layers = tuple((keys[:, :, :count], values[:, :, :count]) for keys, values in kept.layers)
+        return _Kept(kept.model, kept.ids[:count], layers, kept.last, kept.mechanism)
+
+
 def keeps_whole_past(model: Model) -> bool:
     """Whether every layer is softmax attention over the whole past, so that keys and values are all there is."""
     anatomy = model.anatomy

@@ -125,6 +125,26 @@ class PooledMass:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupMass:
+    """Mean mass that the rows of the last ``groups`` spans put on each span, ``[B, H, G, S]``; not of generated tokens.
+
+    ``last_rows`` is how many of the last rows hold all tokens of these spans.
+    """
+
+    groups: int
+    last_rows: int
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
+        """Reduce a layer."""
+        if moment.step:
+            return moment.members.new_zeros((len(moment.row), 0))
+        stop = view.first_row + view.n_rows
+        rows = slice(max(view.first_row, stop - self.last_rows), stop)
+        inside = moment.members[:, rows, -self.groups :]
+        return torch.einsum("bhqs,bqg->bhgs", view.mass(rows, moment.members), inside / inside.sum(1, keepdim=True))
+
+
+@dataclass(frozen=True, slots=True)
 class AllRowsMass:
     """Mass of every row's attention on each span, ``[B, H, Q, S]``."""
 

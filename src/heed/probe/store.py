@@ -15,6 +15,7 @@ from heed.attention.terms import Terms
 from heed.errors import InputError
 from heed.probe.view import LayerKey, LayerView
 from heed.text.encode import Encoded
+from heed.text.labels import Labels
 
 if TYPE_CHECKING:
     from heed.probe.trace import Trace
@@ -38,6 +39,8 @@ def save(trace: "Trace", path: Path) -> None:
         "seconds": trace.seconds,
         "text": None if trace.prompt is None else trace.prompt.text,
         "layers": [_describe(view, tensors, shared) for view in trace.views.values()],
+        "labels": _record(trace.labels),
+        "decoder_labels": _record(trace.decoder_labels),
     }
     if trace.prompt is not None:
         tensors["prompt.offsets"] = torch.from_numpy(trace.prompt.offsets)
@@ -83,11 +86,21 @@ def load(path: Path) -> dict[str, Any]:
         "fingerprint": header["fingerprint"],
         "seconds": header["seconds"],
         "decoder_ids": None if decoder_ids is None else decoder_ids.numpy(),
+        "labels": _labels(header.get("labels")),
+        "decoder_labels": _labels(header.get("decoder_labels")),
     }
 
 
 def _metadata(header: dict[str, Any]) -> dict[str, str]:
     return {"heed.trace": json.dumps(header), "format": "pt"}
+
+
+def _record(labels: Labels | None) -> dict[str, Any] | None:
+    return None if labels is None else labels.record()
+
+
+def _labels(record: dict[str, Any] | None) -> Labels | None:
+    return None if record is None else Labels.from_record(record)
 
 
 def _prompt(text: str | None, tensors: dict[str, Tensor]) -> Encoded | None:

@@ -26,10 +26,12 @@ from heed.probe.batch import Batch
 from heed.probe.forward import Passage, run_pass
 from heed.probe.layers import layers_of
 from heed.probe.probes import Moment, Probe
-from heed.probe.prompt import encode_prompt
+from heed.probe.prompt import encode_prompt, label, label_more, roles_of
 from heed.probe.run import check_length
 from heed.probe.view import Kind, LayerKey, LayerView, Stack, usual
+from heed.text.attention import AttentionScene
 from heed.text.encode import Encoded
+from heed.text.labels import Labels
 from heed.text.span import TokenSpan
 
 _BUFFER_BYTES = 1 << 26
@@ -42,7 +44,8 @@ class Trace:
 
     ``ids`` are the tokens ``[T]`` the rows and columns count, of a generation all but the last; in encoder-decoder
     models those of the encoder, while ``decoder_ids`` are the decoder's. ``fingerprint`` names the weights it was taken
-    from.
+    from; ``labels`` and ``decoder_labels`` are what the tokens are called in a picture (None in older files).
+    ``cached`` says that it was not taken now but found on disk.
     """
 
     views: Mapping[LayerKey, LayerView]
@@ -52,6 +55,9 @@ class Trace:
     fingerprint: str
     seconds: float
     decoder_ids: np.ndarray | None = None
+    labels: Labels | None = None
+    decoder_labels: Labels | None = None
+    cached: bool = False
 
     @property
     def layers(self) -> tuple[LayerKey, ...]:
@@ -91,6 +97,12 @@ class Trace:
             members[0, span.start : span.end, column] = 1.0
         moment = Moment(torch.tensor([[-1]], device=members.device), members)
         return np.stack([probe(view, moment)[0].float().cpu().numpy() for view in views])
+
+    def scene(self, **options: Any) -> AttentionScene:
+        """The trace as a picture; see `heed.probe.scene.describe`."""
+        from heed.probe.scene import describe
+
+        return describe(self, **options)
 
     def save(self, path: Path | str) -> None:
         """Write as safetensors, atomically."""
@@ -170,6 +182,7 @@ def trace(
         As `heed.probe.run.read`.
     """
     started = perf_counter()
+    roles = roles_of(prompt)
     prompt = encode_prompt(model, prompt)
     target = None if target is None else encode_prompt(model, target)
     check_length(model, [prompt], new_tokens)
@@ -194,10 +207,14 @@ def trace(
     ids, later = prompt.ids, None if decoder_ids is None else decoder_ids[0].cpu().numpy()
     if new_tokens and later is not None:
         later = later[:-1]  # the last token was generated, but never read
+    labels, decoder_labels = label(model, prompt, roles=roles), None
     if new_tokens and not model.anatomy.encoder_decoder:
         assert later is not None
-        ids, later = np.concatenate([ids, later]), None
-    return Trace(views, ids, prompt, model.name, model.fingerprint, perf_counter() - started, later)
+        labels, ids, later = label_more(model, labels, later), np.concatenate([ids, later]), None
+    if later is not None:
+        decoder_labels = label_more(model, Labels(()), later)
+    seconds = perf_counter() - started
+    return Trace(views, ids, prompt, model.name, model.fingerprint, seconds, later, labels, decoder_labels)
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ columns are absolute positions of the prompt. It does not know models, prompts o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from heed.attention.terms import Terms, finite
 from heed.reduce import mass
+
+if TYPE_CHECKING:
+    from heed.text.attention import AttentionScene
 
 Stack = Literal["encoder", "decoder"]
 Kind = Literal["self", "cross"]
@@ -120,6 +123,28 @@ class LayerView:
         if start < self.first_key:
             raise IndexError(f"expected keys from {self.first_key} on, found {start}: earlier keys were dropped")
         return self._weights(local, slice(start - self.first_key, stop - self.first_key))
+
+    def head(self, index: int) -> "LayerView":
+        """One query head alone, with the keys of its group: a view of ``H = K = 1``, nothing copied.
+
+        Raises
+        ------
+        IndexError
+            If there is no such head.
+        """
+        heads, groups = self.q.shape[1], self.k.shape[1]
+        if not 0 <= index < heads:
+            raise IndexError(f"expected a head in [0, {heads}), found {index}")
+        group = index // (heads // groups)
+        lse = None if self.lse_of_rows is None else self.lse_of_rows[:, index : index + 1]
+        q, k = self.q[:, index : index + 1], self.k[:, group : group + 1]
+        return LayerView(self.key, q, k, self.terms.of_head(index), lse)
+
+    def scene(self, tokens: Sequence[str] | None = None) -> "AttentionScene":
+        """The layer as a picture; see `heed.probe.scene.describe_view`."""
+        from heed.probe.scene import describe_view
+
+        return describe_view(self, tokens)
 
     def _local(self, rows: RowIndex) -> Int[Tensor, "b q"]:
         """Absolute rows as indices into q; negative rows count from the end."""

@@ -4,19 +4,21 @@ from importlib.resources import files
 from pathlib import Path
 
 from heed.errors import ProfileError
-from heed.profile.learned import LearnedProfile, load_profile
-from heed.profile.profile import ModelIdentity, Profile
+from heed.profile.learned import VERSION as LEARNED
+from heed.profile.learned import LearnedProfile
+from heed.profile.profile import ModelIdentity, Profile, read_json
+from heed.profile.ranking import VERSION as RANKING
+from heed.profile.ranking import RankingProfile
 from heed.settings import settings
 
+AnyProfile = Profile | LearnedProfile | RankingProfile
 PROFILE_FILE = "profile.json"
 NAMES = ("fast", "full")
 """The profiles shipped for one model, by what they are for."""
 DEFAULT = "full"
 
 
-def find_profile(
-    model: ModelIdentity, *, task: str, folder: Path | None = None, name: str | None = None
-) -> Profile | LearnedProfile:
+def find_profile(model: ModelIdentity, *, task: str, folder: Path | None = None, name: str | None = None) -> AnyProfile:
     """The profile to use for a task.
 
     In this order: ``folder`` if given; shipped for these weights under ``name`` if given; fitted on this machine for
@@ -51,7 +53,21 @@ def fitted_folder(profiles_dir: Path, model: ModelIdentity, *, task: str) -> Pat
     return profiles_dir / f"{task}-{model.fingerprint}"
 
 
-def shipped_profiles() -> tuple[Profile | LearnedProfile, ...]:
+def load_profile(path: Path) -> AnyProfile:
+    """Read a profile of any kind.
+
+    Raises
+    ------
+    ProfileError
+        If the file is missing, damaged or of another version.
+    """
+    version = read_json(path, version=None, kind="profile").get("version")
+    if version == RANKING:
+        return RankingProfile.load(path)
+    return LearnedProfile.load(path) if version == LEARNED else Profile.load(path)
+
+
+def shipped_profiles() -> tuple[AnyProfile, ...]:
     """All profiles that come with heed."""
     folder = Path(str(files("heed.profile") / "shipped"))
     return tuple(load_profile(path) for path in sorted(folder.glob("*.json")))

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from heed.errors import ProfileError
-from heed.profile.profile import ModelIdentity, Profile, digest_of, read_json, write_json
+from heed.profile.profile import ModelIdentity, digest_of, read_json, write_json
 
 VERSION = 2
 PARTS = ("before", "own", "other", "after")
@@ -199,15 +199,3 @@ _PLAIN = (
     *("task", "model", "name", "n_layers", "n_heads", "window", "overlap", "pooled", "question", "search_cost"),
     *("source", "method", "data_hash"),
 )
-
-
-def load_profile(path: Path) -> Profile | LearnedProfile:
-    """Read a profile of either kind.
-
-    Raises
-    ------
-    ProfileError
-        If the file is missing, damaged or of another version.
-    """
-    version = read_json(path, version=None, kind="profile").get("version")
-    return LearnedProfile.load(path) if version == VERSION else Profile.load(path)

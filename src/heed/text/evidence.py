@@ -5,11 +5,14 @@ They hold text, spans and numbers. They know neither models nor how anything is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from heed.text.span import CharSpan
+
+if TYPE_CHECKING:
+    from heed.text.attention import AttentionScene
 
 Tone = Literal["good", "bad", "unsure", "neutral"]
 """What a picture's headline feels like; drawn as colour and as a word, never as colour alone."""
@@ -92,8 +95,8 @@ class Scene:
 
 
 class Drawable(Protocol):
-    """Anything that can describe itself as a Scene: a verdict, a citation, a trace."""
+    """Anything that can describe itself as a scene: a verdict, a citation, a trace."""
 
-    def scene(self) -> Scene:
+    def scene(self) -> "Scene | AttentionScene":
         """Describe this as a picture."""
         ...

@@ -60,20 +60,18 @@ def distance_attention(
     Parameters
     ----------
     q, k, v
-        ``[B, H, Q, D]``, ``[B, K, T, D]``, ``[B, K, T, E]`` of one floating dtype and device, any strides. ``H == K``,
-        or a multiple of it with ``enable_gqa``.
+        Of one floating dtype and device, any strides. ``H == K``, or a multiple of it with ``enable_gqa``.
     metric, p
         A name in `heed.attention.METRICS` or a `Metric` of one's own; for "dot" the distance is -q·k. The p > 0 of
         "lp", or β of "smooth_chebyshev"; a tensor (scalar or ``[H]``) may be learned.
     lam, scale
-        λ > 0 (a number, scalar or ``[H]`` tensor; it may be learned, best as a logarithm) and c: "unit_variance" is
-        calibrated for each metric (`heed.attention.scale`), "sqrt_dim" is the published 1/√D, or a number.
+        λ > 0 (a number, or a tensor, scalar or ``[H]``, to learn) and c: "unit_variance" (`heed.attention.scale`),
+        "sqrt_dim" (the published 1/√D), or a number.
     attn_mask, key_mask
         Bool (True = may be seen) or additive, broadcastable to ``[B, H, Q, T]``; bool ``[B, T]``, True = real key.
     is_causal, q_offset, window, alibi_slopes
-        Row i stands at position ``q_offset + i`` among the keys; None is ``T - Q``, the end of a cache (SDPA's causal
-        mask counts from 0). It sees keys up to its position; with ``window`` those less than ``window`` away;
-        ``alibi_slopes`` ``[H]`` adds -slope·|distance in positions|.
+        Row i stands at position ``q_offset + i`` among the keys; None is ``T - Q``, the end of a cache. It sees keys
+        up to there, those less than ``window`` away; ``alibi_slopes`` ``[H]`` adds -slope·|distance in positions|.
     dropout_p, seed
         Drops weights by a function of (seed, head, row, key), the same on every path; None draws it from torch.
     return_aux

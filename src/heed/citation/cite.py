@@ -1,0 +1,130 @@
+"""`heed.cite`: context and question in, facts with their places out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+from heed.citation.attention import Rows, looks_from
+from heed.citation.citation import Citation, Fact, Sentence
+from heed.citation.faithfulness import faithfulness
+from heed.citation.generate import answer
+from heed.citation.methods import method as method_of
+from heed.citation.question import Question
+from heed.citation.scores import Scores, ranked
+from heed.citation.units import sentences_of
+from heed.errors import InputError
+from heed.model import Model
+from heed.text.span import CharSpan
+
+PER_SENTENCE = 3
+"""Facts named for each sentence of an answer."""
+
+
+def cite(
+    model: Model,
+    context: str,
+    question: str,
+    response: str | None = None,
+    *,
+    rows: Rows | None = None,
+    generate: bool = False,
+    method: str = "learned",
+    units: Sequence[str] | Sequence[CharSpan] | None = None,
+    top: int = 10,
+    check: bool = False,
+    max_new_tokens: int = 256,
+    **settings: Any,
+) -> Citation:
+    """Which facts of the context the answer, or the question, rests on.
+
+    Parameters
+    ----------
+    response
+        The answer to look from. Without one the question's own tokens are looked from.
+    rows
+        ``question`` or ``response``: whose tokens; by default the answer's if there is one.
+    generate
+        Let the model answer first, up to ``max_new_tokens`` tokens.
+    method
+        One of `heed.citation.methods.NAMES`, or two joined by ``+``; ``settings`` go to it.
+    units
+        The facts, as stretches of the context (texts or spans, in order); by default its sentences.
+    top
+        Most facts named.
+    check
+        Also measure faithfulness: how much less probable the answer is without the facts (needs an answer).
+
+    Raises
+    ------
+    InputError
+        If a text is empty, no sentence is found, units do not add up to the context, an answer is missing, or there
+        is no such method.
+    TooLongError
+        If the question, the answer and one fact do not fit the model's window.
+    ProfileError
+        If the learned method has no profile for this model.
+    """
+    started = perf_counter()
+    if generate and response is not None:
+        raise InputError("expected a response or generate=True, found both: leave one out")
+    if top < 1:
+        raise InputError(f"expected at least one fact to be named, found top={top}")
+    asked = Question.of(question, context, response, units)
+    if generate:
+        asked = replace(asked, response=answer(model, asked, max_new_tokens=max_new_tokens))
+    response_rows = looks_from(asked, rows)
+    named = {} if rows is None else {"rows": rows}
+    found = method_of(method, model, **named, **settings)(asked)
+    made = _citation(asked, found, top=top)
+    return replace(
+        made,
+        rows="response" if response_rows else "question",
+        method=method,
+        settings=settings,
+        model=model.name,
+        generated=generate,
+        faithfulness=faithfulness(model, asked, made.ranking) if check else None,
+        seconds=perf_counter() - started,
+    )
+
+
+def _citation(question: Question, found: Scores, *, top: int) -> Citation:
+    ranking = ranked(found.values)
+    facts = tuple(
+        Fact(
+            index,
+            question.units[index],
+            question.facts[index],
+            float(found.values[index]),
+            None if found.frequency is None else float(found.frequency[index]),
+        )
+        for index in ranking[:top]
+    )
+    return Citation(
+        question=question.text,
+        context=question.context,
+        response=question.response,
+        rows="",
+        method="",
+        model="",
+        units=question.units,
+        scores=found.values,
+        ranking=ranking,
+        facts=facts,
+        sentences=_sentences(question, found),
+        context_mass=found.context_mass,
+        windows=found.windows,
+        passes=found.passes,
+    )
+
+
+def _sentences(question: Question, found: Scores) -> tuple[Sentence, ...]:
+    if question.response is None or found.sentences is None:
+        return ()
+    response = question.response
+    spans = sentences_of(response)
+    return tuple(
+        Sentence(span, response[span.slice()], ranked(values)[:PER_SENTENCE])
+        for span, values in zip(spans, found.sentences, strict=True)
+    )

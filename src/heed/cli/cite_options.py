@@ -1,0 +1,102 @@
+"""What the commands of `heed cite` share: words of the command line come in, methods of citation go out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from heed.errors import InputError
+
+if TYPE_CHECKING:
+    from heed.citation import Method
+    from heed.model import Model
+
+RowsName = Literal["question", "response"]
+
+_OWN = {"profile": "learned", "heads": "heads"}
+"""Settings that one method alone knows."""
+
+MethodOption = Annotated[
+    str, typer.Option("--method", metavar="M", help="How facts are ranked; two joined by + are fused.")
+]
+RowsOption = Annotated[
+    RowsName | None,
+    typer.Option("--rows", help="Whose tokens are looked from.", show_default="the answer's if there is one"),
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method, such as sink=paper; may be repeated."),
+]
+RankingOption = Annotated[
+    Path | None,
+    typer.Option("--profile", metavar="PATH", help="Profile of `heed cite fit` for `learned`; else the one known."),
+]
+
+
+def settings_of(words: Sequence[str] | None, profile: Path | None) -> dict[str, Any]:
+    """Settings by name: values are JSON where they can be read as such, else text.
+
+    Raises
+    ------
+    typer.BadParameter
+        If a word is no NAME=VALUE.
+    InputError
+        If there is nothing at the profile's path.
+    """
+    found: dict[str, Any] = {}
+    for word in words or ():
+        name, equals, value = word.partition("=")
+        if not name.isidentifier() or not equals:
+            raise typer.BadParameter(f"expected NAME=VALUE, found {word!r}", param_hint="--set")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    if profile is not None:
+        if not profile.exists():
+            raise InputError(f"expected a profile at {profile}, found nothing: check the path, or leave it out")
+        found["profile"] = str(profile)
+    return found
+
+
+def needs_model(name: str) -> bool:
+    """Whether a method, or one of those fused, reads a model; one that does not exist does not."""
+    from heed.citation.methods import WITHOUT_MODEL
+
+    return any(part.strip() not in WITHOUT_MODEL for part in name.split("+"))
+
+
+def check_method(name: str) -> None:
+    """Refuse a method that does not exist, before a model is loaded.
+
+    Raises
+    ------
+    InputError
+        With the names there are.
+    """
+    from heed.citation.methods import NAMES
+
+    for part in (word.strip() for word in name.split("+")):
+        if part not in NAMES:
+            raise InputError(f"expected a method among {', '.join(NAMES)} (or two joined by +), found {part!r}")
+
+
+def make_method(name: str, model: "Model | None", settings: Mapping[str, Any]) -> "Method":
+    """A method by its name; profile and heads go to the method that has them, other settings to all that are fused.
+
+    Raises
+    ------
+    HeedError
+        As `heed.citation.methods.method`.
+    """
+    from heed.citation.fusion import fusion_method
+    from heed.citation.methods import method
+
+    parts = [part.strip() for part in name.split("+")]
+    made = []
+    for part in parts:
+        own = {key: value for key, value in settings.items() if _OWN.get(key, part) == part}
+        made.append(method(part, model, **own))
+    return made[0] if len(made) == 1 else fusion_method(made)
