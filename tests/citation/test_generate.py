@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from answering import answering_model
-from heed.citation.attrieval_method import attrieval_answer, attrieval_method
+from heed.citation.attrieval_method import attrieval_method
 from heed.citation.generate import _pieces, answer, generate, hear_answer
 from heed.citation.prompt import RESPONSE, encode_question
 from heed.citation.question import Question
@@ -77,7 +77,7 @@ def test_what_is_heard_equals_a_pass_over_the_finished_prompt(model) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"sink": "paper", "top_k": 3}, {"retriever": "facts", "n_retriever": 4}])
 def test_attrieval_read_while_answering_equals_attrieval_afterwards(model, settings) -> None:
-    answered, found = attrieval_answer(model, ASKED, max_new_tokens=40, **settings)
+    answered, found = attrieval_method(model, **settings).answer(ASKED, 40)
     assert answered.response == plain_answer(model, 40)[1]
     wanted = attrieval_method(model, **settings)(answered)
     np.testing.assert_allclose(found.values, wanted.values, atol=EXACT)

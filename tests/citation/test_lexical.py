@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heed.citation.lexical import bm25_method
@@ -44,6 +44,7 @@ def naive(facts: list[str], query: str, k1: float, b: float) -> list[float]:
     return scores
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text("abé 1.!", min_size=1).filter(lambda text: any(map(str.isalnum, text))), min_size=1, max_size=9),
     st.text("abé 1.!", min_size=1).filter(str.strip),

@@ -1,12 +1,13 @@
 """Rankings by attention masses alone: all heads of some layers, chosen heads, or held against an empty question."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from heed.citation.generate import hear_answer
 from heed.citation.question import Question
 from heed.citation.reading import Heard, hear, hear_all
 from heed.citation.scores import Method, Scores
@@ -33,7 +34,29 @@ def looks_from(question: Question, rows: Rows | None) -> bool:
     return question.response is not None if rows is None else rows == "response"
 
 
-def mean_method(model: Model, *, layers: float = 1.0, rows: Rows | None = None, per_token: bool = False) -> Method:
+@dataclass(frozen=True, slots=True, eq=False)
+class HeardMethod:
+    """A method that weighs what was heard: of a finished prompt when it is called, or of an answer as it came about."""
+
+    model: Model
+    weigh: Callable[[Heard, bool], Scores]
+    """Scores from what was heard, and whether it was heard of an answer."""
+    rows: Rows | None = None
+    depth: Callable[[bool], int | None] = lambda response: None
+    """Layers to run; None: all."""
+
+    def __call__(self, question: Question) -> Scores:
+        """One pass over the prompt."""
+        response = looks_from(question, self.rows)
+        return self.weigh(hear(self.model, question, response=response, depth=self.depth(response)), response)
+
+    def answer(self, question: Question, max_new_tokens: int) -> tuple[Question, Scores]:
+        """Let the model answer, and score what its tokens look at as it does."""
+        answered, heard = hear_answer(self.model, question, max_new_tokens=max_new_tokens)
+        return answered, self.weigh(heard, True)
+
+
+def mean_method(model: Model, *, layers: float = 1.0, rows: Rows | None = None, per_token: bool = False) -> HeardMethod:
     """Mean attention mass over all heads of the last share of layers (0.25: the rule of ATTRIEVAL).
 
     ``per_token`` divides a fact's mass by its length in tokens.
@@ -46,16 +69,15 @@ def mean_method(model: Model, *, layers: float = 1.0, rows: Rows | None = None, 
     if not 0.0 < layers <= 1.0:
         raise InputError(f"expected a share of layers in (0, 1], found {layers}")
 
-    def score(question: Question) -> Scores:
-        heard = hear(model, question, response=looks_from(question, rows))
+    def weigh(heard: Heard, response: bool) -> Scores:
+        del response
         count = max(1, round(heard.mass.shape[1] * layers))
-        size = heard.tokens if per_token else 1.0
-        return scores_of(heard, heard.mass[:, -count:].mean((1, 2)) / size)
+        return scores_of(heard, heard.mass[:, -count:].mean((1, 2)) / (heard.tokens if per_token else 1.0))
 
-    return score
+    return HeardMethod(model, weigh, rows)
 
 
-def heads_method(model: Model, heads: Sequence[tuple[int, int]], *, rows: Rows | None = None) -> Method:
+def heads_method(model: Model, heads: Sequence[tuple[int, int]], *, rows: Rows | None = None) -> HeardMethod:
     """Mean attention mass of chosen heads (layer, head), as QRHead selects them (arXiv 2506.09944).
 
     Raises
@@ -69,12 +91,11 @@ def heads_method(model: Model, heads: Sequence[tuple[int, int]], *, rows: Rows |
         raise InputError(f"expected heads (layer, head) within {shape[0]} x {shape[1]}, found {wrong or 'none'}")
     where = np.array(heads)
 
-    def score(question: Question) -> Scores:
-        response = looks_from(question, rows)
-        heard = hear(model, question, response=response, depth=int(where[:, 0].max()) + 1)
+    def weigh(heard: Heard, response: bool) -> Scores:
+        del response
         return scores_of(heard, heard.mass[:, where[:, 0], where[:, 1]].mean(1))
 
-    return score
+    return HeardMethod(model, weigh, rows, lambda response: int(where[:, 0].max()) + 1)
 
 
 def calibrated_method(model: Model) -> Method:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +13,7 @@ from heed.citation.prompt import CONTEXT, row_groups
 from heed.citation.question import Question
 from heed.citation.reading import encode_run, stretches
 from heed.citation.retriever import Short, retriever_rows
-from heed.citation.scores import Method, Scores, ranked
+from heed.citation.scores import Scores, ranked
 from heed.errors import InputError
 from heed.model import Model
 from heed.probe import LayerKey, MeanRows, Reading, read
@@ -98,61 +97,70 @@ class Settings:
             )
 
 
-def attrieval_method(model: Model, *, rows: Rows | None = None, **settings: Any) -> Method:
+def attrieval_method(
+    model: Model,
+    *,
+    rows: Rows | None = None,
+    layer_fraction: float = 0.25,
+    top_k: int = 10,
+    threshold: float = 0.99,
+    sink: Sink = "token",
+    retriever: Short | None = None,
+    n_retriever: int = 10,
+) -> "AttrievalMethod":
     """Rank facts by the attention of the answer's tokens (of the question's, where there is no answer).
 
     Parameters
     ----------
     rows
         ``response`` or ``question``: whose tokens; by default the answer's if there is one.
-    settings
-        Those of `Settings`.
+    layer_fraction, top_k, threshold, sink, retriever, n_retriever
+        See `Settings`.
 
     Raises
     ------
     InputError
         If a setting is out of its range.
-    TypeError
-        If there is no such setting.
     """
-    own = Settings(**settings)
-    layers = last_layers(model, own.layer_fraction)
+    return AttrievalMethod(model, Settings(layer_fraction, top_k, threshold, sink, retriever, n_retriever), rows)
 
-    def score(question: Question) -> Scores:
-        response = looks_from(question, rows)
-        if own.retriever is not None and not response:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttrievalMethod:
+    """ATTRIEVAL on a finished prompt, or on an answer as it comes about."""
+
+    model: Model
+    settings: Settings
+    rows: Rows | None = None
+
+    def __call__(self, question: Question) -> Scores:
+        """One pass over the prompt, two more with a retriever."""
+        response = looks_from(question, self.rows)
+        if self.settings.retriever is not None and not response:
             raise InputError("expected a response for retriever tokens, found none: give one, or retriever=None")
         asked = question if response else replace(question, response=None)
-        looks = [_look(model, asked, run, layers, response=response) for run in stretches(model, asked)]
-        return _scores(model, asked, looks, own)
+        layers = last_layers(self.model, self.settings.layer_fraction)
+        looks = [_look(self.model, asked, run, layers, response=response) for run in stretches(self.model, asked)]
+        return _scores(self.model, asked, looks, self.settings)
 
-    return score
+    def answer(self, question: Question, max_new_tokens: int) -> tuple[Question, Scores]:
+        """Let the model answer, and score what its tokens look at as it does: no pass over the finished answer.
 
-
-def attrieval_answer(
-    model: Model, question: Question, *, max_new_tokens: int = 256, **settings: Any
-) -> tuple[Question, Scores]:
-    """Let the model answer and rank facts by what its tokens look at while it does: no pass over the finished answer.
-
-    Gives the question with its answer, and the scores that `attrieval_method` would give of it.
-
-    Raises
-    ------
-    InputError
-        If a setting is out of its range, the model answers nothing, or attention is not finite.
-    TooLongError
-        If prompt and answer do not fit the model's window.
-    """
-    own = Settings(**settings)
-    prompt, facts = encode_run(model, replace(question, response=None), (0, len(question.units)))
-    probe = MeanRows(prompt.part(CONTEXT))
-    layers = last_layers(model, own.layer_fraction)
-    made = generate(model, prompt, {"reached": probe}, layers=layers, max_new_tokens=max_new_tokens)
-    answered = replace(question, response=made.response)
-    groups, _ = row_groups(made.prompt, answered, response=True)
-    span = TokenSpan(len(prompt), len(made.prompt))
-    looked = Looked.of(probe, made.reading, (made.prompt, span), facts, groups)
-    return answered, _scores(model, answered, [looked], own)
+        Raises
+        ------
+        InputError
+            If the model answers nothing, or attention is not finite.
+        TooLongError
+            If prompt and answer do not fit the model's window.
+        """
+        prompt, facts = encode_run(self.model, replace(question, response=None), (0, len(question.units)))
+        probe, layers = MeanRows(prompt.part(CONTEXT)), last_layers(self.model, self.settings.layer_fraction)
+        made = generate(self.model, prompt, {"reached": probe}, layers=layers, max_new_tokens=max_new_tokens)
+        answered = replace(question, response=made.response)
+        groups, _ = row_groups(made.prompt, answered, response=True)
+        span = TokenSpan(len(prompt), len(made.prompt))
+        looked = Looked.of(probe, made.reading, (made.prompt, span), facts, groups)
+        return answered, _scores(self.model, answered, [looked], self.settings)
 
 
 def last_layers(model: Model, fraction: float) -> tuple[LayerKey, ...]:

@@ -5,13 +5,14 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-from heed.citation.attention import Rows, looks_from
+from heed.citation.attention import HeardMethod, Rows, looks_from
+from heed.citation.attrieval_method import AttrievalMethod
 from heed.citation.citation import Citation, Fact, Sentence
 from heed.citation.faithfulness import faithfulness
 from heed.citation.generate import answer
 from heed.citation.methods import method as method_of
 from heed.citation.question import Question
-from heed.citation.scores import Scores, ranked
+from heed.citation.scores import Method, Scores, ranked
 from heed.citation.units import sentences_of
 from heed.errors import InputError
 from heed.model import Model
@@ -40,18 +41,15 @@ def cite(
 
     Parameters
     ----------
-    response
-        The answer to look from. Without one the question's own tokens are looked from.
-    rows
-        ``question`` or ``response``: whose tokens; by default the answer's if there is one.
+    response, rows
+        The answer, and whose tokens are looked from, ``question`` or ``response``; by default the answer's if it is
+        there.
     generate
-        Let the model answer first, up to ``max_new_tokens`` tokens.
+        Let the model answer, up to ``max_new_tokens`` tokens, and read it as it does.
     method
         One of `heed.citation.methods.NAMES`, or two joined by ``+``; ``settings`` go to it.
-    units
-        The facts, as stretches of the context (texts or spans, in order); by default its sentences.
-    top
-        Most facts named.
+    units, top
+        The facts, as stretches of the context (texts or spans, in order), by default its sentences; most facts named.
     check
         Also measure faithfulness: how much less probable the answer is without the facts (needs an answer).
 
@@ -71,15 +69,15 @@ def cite(
     if top < 1:
         raise InputError(f"expected at least one fact to be named, found top={top}")
     asked = Question.of(question, context, response, units)
+    chosen = method_of(method, model, **({} if rows is None else {"rows": rows}), **settings)
     if generate:
-        asked = replace(asked, response=answer(model, asked, max_new_tokens=max_new_tokens))
-    response_rows = looks_from(asked, rows)
-    named = {} if rows is None else {"rows": rows}
-    found = method_of(method, model, **named, **settings)(asked)
+        asked, found = _answered(model, asked, chosen, max_new_tokens, whole=rows == "question")
+    else:
+        found = chosen(asked)
     made = _citation(asked, found, top=top)
     return replace(
         made,
-        rows="response" if response_rows else "question",
+        rows="response" if looks_from(asked, rows) else "question",
         method=method,
         settings=settings,
         model=model.name,
@@ -87,6 +85,16 @@ def cite(
         faithfulness=faithfulness(model, asked, made.ranking) if check else None,
         seconds=perf_counter() - started,
     )
+
+
+def _answered(
+    model: Model, question: Question, method: Method, max_new_tokens: int, *, whole: bool
+) -> tuple[Question, Scores]:
+    """The model's answer, and scores: of its tokens as they come where the method can, else of the finished prompt."""
+    if isinstance(method, HeardMethod | AttrievalMethod) and not whole:
+        return method.answer(question, max_new_tokens)
+    asked = replace(question, response=answer(model, question, max_new_tokens=max_new_tokens))
+    return asked, method(asked)
 
 
 def _citation(question: Question, found: Scores, *, top: int) -> Citation:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from heed.citation.attention import Rows, looks_from
-from heed.citation.question import Question
-from heed.citation.reading import hear
-from heed.citation.scores import Method, Scores
+from heed.citation.attention import HeardMethod, Rows
+from heed.citation.reading import Heard
+from heed.citation.scores import Scores
 from heed.errors import ProfileError
 from heed.model import Model
 from heed.profile import AnyProfile, RankingProfile, find_profile
@@ -36,7 +35,7 @@ def find_ranking(model: Model, profile: RankingProfile | Path | str | None = Non
 
 def learned_method(
     model: Model, *, profile: RankingProfile | Path | str | None = None, rows: Rows | None = None
-) -> Method:
+) -> HeardMethod:
     """Rank by the profile's weights over all heads; rows of the answer where there is one, else of the question.
 
     Raises
@@ -46,18 +45,17 @@ def learned_method(
     """
     own = find_ranking(model, profile)
 
-    def score(question: Question) -> Scores:
-        response = looks_from(question, rows)
+    def weigh(heard: Heard, response: bool) -> Scores:
         kind = "response" if response else "question"
-        heard = hear(model, question, response=response, depth=own.depth(kind))
-        mass = heard.whole[None] if response else heard.mass
-        each = [own.score(group[None], kind=kind) for group in heard.mass] if response else []
+        mass = heard.mass[:, : own.depth(kind)]
+        whole = np.average(mass, axis=0, weights=heard.rows)[None] if response else mass
+        each = [own.score(group[None], kind=kind) for group in mass] if response else []
         return Scores(
-            values=own.score(mass, kind=kind),
+            values=own.score(whole, kind=kind),
             passes=heard.windows,
             sentences=np.stack(each) if each else None,
             context_mass=heard.context_mass,
             windows=heard.windows,
         )
 
-    return score
+    return HeardMethod(model, weigh, rows, lambda response: own.depth("response" if response else "question"))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
+from inspect import signature
 from typing import Any
 
 from heed.citation.ablation import contextcite_method, leave_one_out_method
@@ -20,6 +22,7 @@ WITH_MODEL: dict[str, Callable[..., Method]] = {
     "learned": learned_method,
     "attrieval": attrieval_method,
     "all_layers": mean_method,
+    "last_quarter": partial(mean_method, layers=0.25),
     "calibrated": calibrated_method,
     "heads": heads_method,
     "leave_one_out": leave_one_out_method,
@@ -32,36 +35,54 @@ WITHOUT_MODEL: dict[str, Callable[..., Method]] = {
     "lead": lead_method,
     "recency": recency_method,
 }
-NAMES = (*WITH_MODEL, "last_quarter", *WITHOUT_MODEL)
+NAMES = (*WITH_MODEL, *WITHOUT_MODEL)
 
 
 def method(name: str, model: Model | None, **settings: Any) -> Method:
     """The method of that name; ``a+b`` fuses the rankings of two by reciprocal rank.
 
-    Settings go to the method; those of a fusion must be known to all of its parts.
+    A setting goes to every part of a fusion that knows it.
 
     Raises
     ------
     InputError
-        If there is no such method, it needs a model and has none, or it does not know a setting.
+        If there is no such method, it needs a model and has none, or none of its parts knows a setting.
     """
-    if "+" in name:
-        return fusion_method([method(part.strip(), model, **settings) for part in name.split("+")])
-    if name not in NAMES:
+    parts = [_factory(part.strip(), model) for part in name.split("+")]
+    known = [set(signature(part).parameters) for part in parts]
+    unknown = sorted(set(settings).difference(*known))
+    if unknown:
+        raise InputError(
+            f"expected settings of the method {name} ({', '.join(sorted(set().union(*known)))}), found {unknown}"
+        )
+    made = [
+        part(**{key: value for key, value in settings.items() if key in own})
+        for part, own in zip(parts, known, strict=True)
+    ]
+    return made[0] if len(made) == 1 else fusion_method(made)
+
+
+def known_settings(name: str, model: Model | None) -> frozenset[str]:
+    """The settings that a method, or any of those fused, takes.
+
+    Raises
+    ------
+    InputError
+        As `method`.
+    """
+    parts = [_factory(part.strip(), model) for part in name.split("+")]
+    return frozenset().union(*(signature(part).parameters for part in parts))
+
+
+def _factory(name: str, model: Model | None) -> Callable[..., Method]:
+    if name in WITHOUT_MODEL:
+        return WITHOUT_MODEL[name]
+    if name not in WITH_MODEL:
         near = get_close_matches(name, NAMES, n=1)
         raise InputError(
             f"expected a method among {', '.join(NAMES)} (or two joined by +), found {name!r}"
             + (f"; did you mean {near[0]}?" if near else "")
         )
-    try:
-        if name in WITHOUT_MODEL:
-            return WITHOUT_MODEL[name](**settings)
-        if model is None:
-            raise InputError(f"expected a model for the method {name}, found none")
-        if name == "last_quarter":
-            return mean_method(model, **{"layers": 0.25, **settings})
-        return WITH_MODEL[name](model, **settings)
-    except TypeError as error:
-        raise InputError(
-            f"expected settings that the method {name} knows, found {sorted(settings)}: {error}"
-        ) from error
+    if model is None:
+        raise InputError(f"expected a model for the method {name}, found none")
+    return partial(WITH_MODEL[name], model)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heed.cli.cite_options import RankingOption, check_method, make_method, needs_model, settings_of
+from heed.cli.cite_options import RankingOption, check_method, needs_model, settings_of
 from heed.cli.options import DeviceOption, DtypeOption, JsonOption, ModelOption, load_model
 from heed.cli.output import print_json, print_table, progress_bars, tell
 from heed.errors import InputError
@@ -109,7 +109,7 @@ def _evaluate(
     from heed.citation.ablation import Ablations
     from heed.evaluation import evaluate_citation
 
-    made = {name: make_method(name, model, settings) for name in names if not (anew and _learns(name))}
+    made = {name: _method(name, model, settings) for name in names if not (anew and _learns(name))}
     with progress_bars(*(["reading to fit"] if anew else []), "citing") as bars:
         return evaluate_citation(
             made,
@@ -120,6 +120,14 @@ def _evaluate(
             progress=bars[-1],
             **how,
         )
+
+
+def _method(name: str, model: "Model | None", settings: Mapping[str, Any]) -> "Method":
+    """A method with those of the settings that it takes."""
+    from heed.citation.methods import known_settings, method
+
+    known = known_settings(name, model)
+    return method(name, model, **{key: value for key, value in settings.items() if key in known})
 
 
 def _check_left_out(names: Sequence[str], questions: "Sequence[LabelledQuestion]") -> None:
@@ -159,7 +167,7 @@ def _left_out(
     heard, own = hear_sets(model, questions, progress=progress), [name for name in names if _learns(name)]
     groups = dict.fromkeys(row.group for row in questions)
     found = {name: {"profile": heard.profile_without(name), "heads": heard.heads_without(name)} for name in groups}
-    return {group: {name: make_method(name, model, known) for name in own} for group, known in found.items()}
+    return {group: {name: _method(name, model, known) for name in own} for group, known in found.items()}
 
 
 def _show(evaluation: "CitationEvaluation", *, as_json: bool) -> None:

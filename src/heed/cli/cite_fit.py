@@ -66,4 +66,4 @@ def _table(profile: "RankingProfile") -> list[tuple[str, ...]]:
 
 
 def _recall(found: dict[str, dict[str, float]]) -> dict[str, float]:
-    return found["recall_at_5_left_out"]
+    return found.get("recall_at_5_sets_left_out", found["recall_at_5_rows_left_out"])

@@ -1,7 +1,7 @@
 """What the commands of `heed cite` share: words of the command line come in, methods of citation go out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,13 +10,9 @@ import typer
 from heed.errors import InputError
 
 if TYPE_CHECKING:
-    from heed.citation import Method
-    from heed.model import Model
+    pass
 
 RowsName = Literal["question", "response"]
-
-_OWN = {"profile": "learned", "heads": "heads"}
-"""Settings that one method alone knows."""
 
 MethodOption = Annotated[
     str, typer.Option("--method", metavar="M", help="How facts are ranked; two joined by + are fused.")
@@ -81,22 +77,3 @@ def check_method(name: str) -> None:
     for part in (word.strip() for word in name.split("+")):
         if part not in NAMES:
             raise InputError(f"expected a method among {', '.join(NAMES)} (or two joined by +), found {part!r}")
-
-
-def make_method(name: str, model: "Model | None", settings: Mapping[str, Any]) -> "Method":
-    """A method by its name; profile and heads go to the method that has them, other settings to all that are fused.
-
-    Raises
-    ------
-    HeedError
-        As `heed.citation.methods.method`.
-    """
-    from heed.citation.fusion import fusion_method
-    from heed.citation.methods import method
-
-    parts = [part.strip() for part in name.split("+")]
-    made = []
-    for part in parts:
-        own = {key: value for key, value in settings.items() if _OWN.get(key, part) == part}
-        made.append(method(part, model, **own))
-    return made[0] if len(made) == 1 else fusion_method(made)

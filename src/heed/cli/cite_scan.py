@@ -17,7 +17,6 @@ from heed.cli.cite_options import (
     RowsOption,
     SettingsOption,
     check_method,
-    make_method,
     needs_model,
     settings_of,
 )
@@ -63,9 +62,11 @@ def scan(
     started = perf_counter()
     check_file(source)
     check_method(method)
+    from heed.citation.methods import method as method_of
+
     named = settings_of(settings, profile)
     loaded = load_model(model, dtype=dtype, device=device) if generate or needs_model(method) else None
-    job = _Job(loaded, make_method(method, loaded, named if rows is None else {**named, "rows": rows}), generate)
+    job = _Job(loaded, method_of(method, loaded, **(named if rows is None else {**named, "rows": rows})), generate)
     with progress_bar("citing (lines)") as bar:
         report = run_job(
             sys.stdin.buffer if source == STDIN else source,

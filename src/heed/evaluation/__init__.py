@@ -1,8 +1,11 @@
 """Measured comparisons: labelled texts and a guard come in, reports with intervals, pictures and exports go out.
 
-It asks guards for verdicts and does not know how they come to them.
+It asks guards for verdicts and methods of citation for rankings, and does not know how they come to them.
 """
 
+from heed.evaluation.citation import evaluate_citation as evaluate_citation
+from heed.evaluation.cited import CitationEvaluation as CitationEvaluation
+from heed.evaluation.cited import Controls as Controls
 from heed.evaluation.comparison import Comparison as Comparison
 from heed.evaluation.comparison import compare as compare
 from heed.evaluation.guard import Evaluation as Evaluation
@@ -16,3 +19,4 @@ from heed.evaluation.records import export as export
 from heed.evaluation.records import read_records as read_records
 from heed.evaluation.records import statistics as statistics
 from heed.evaluation.write import write_report as write_report
+from heed.evaluation.write_citation import write_citation_report as write_citation_report

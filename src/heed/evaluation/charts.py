@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from heed.evaluation.judged import Judged
-from heed.measure import auroc, binomial_interval, calibration_curve
+from heed.measure import auroc, binomial_interval, calibration_curve, roc_curve
 
 _LEFT, _TOP, _SIDE, _HEIGHT = 64, 16, 380, 280
 _WIDTH, _WHOLE = 480, 352
@@ -44,7 +44,7 @@ def roc(judged: Judged) -> Chart | None:
     labels, ranks, flagged = judged.labels, judged.ranks, judged.flagged
     if len(set(labels.tolist())) < 2:
         return None
-    tpr, fpr = _curve(labels, ranks)
+    fpr, tpr = roc_curve(labels, ranks)
     own = (float(flagged[labels == 0].mean()), float(flagged[labels == 1].mean()))
     guides = [_line([(_log(f), f) for f in np.geomspace(_FLOOR, 1, 60)], "guide")]
     points = _thinned([(_log(f), float(t)) for f, t in zip(fpr, tpr, strict=True)])
@@ -101,15 +101,6 @@ def histogram(judged: Judged) -> Chart | None:
 
 _PERCENT = [(0.0, "0"), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %")]
 _PLAIN = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
-
-
-def _curve(labels: np.ndarray, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positive rate at each threshold, from none flagged to all; rows that tie are taken at once."""
-    order = np.argsort(ranks, kind="stable")[::-1]
-    ordered, truth = ranks[order], labels[order]
-    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), truth.size - 1)
-    caught, alarms = np.cumsum(truth)[ends], np.cumsum(1 - truth)[ends]
-    return np.append(0, caught) / caught[-1], np.append(0, alarms) / alarms[-1]
 
 
 def _log(rate: float) -> float:

@@ -17,6 +17,7 @@ from heed.measure.ranking import (
     auroc_interval,
     average_precision,
     penalize_abstentions,
+    roc_curve,
     threshold_at_fpr,
     tpr_at_fpr,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "penalize_abstentions",
     "platt",
     "recall_at",
+    "roc_curve",
     "rows_needed",
     "threshold_at_fpr",
     "tpr_at_fpr",

@@ -83,6 +83,26 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(np.sum(np.diff(caught, prepend=0) * caught / (ends + 1)) / truth.sum())
 
 
+def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """False and true positive rate at each threshold, from none flagged to all, both in [0, 1] and never falling.
+
+    ``labels`` and ``scores`` are ``[N]``; rows that tie are taken at once, so that there is a point more than scores
+    that differ.
+
+    Raises
+    ------
+    InputError
+        As ``auroc``.
+    """
+    truth = check_labels(labels, both=True)
+    numbers = check_numbers(scores, name="scores", like=truth)
+    order = np.argsort(numbers, kind="stable")[::-1]
+    ordered, attack = numbers[order], truth[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), attack.size - 1)
+    caught, alarms = np.cumsum(attack)[ends], np.cumsum(~attack)[ends]
+    return np.append(0.0, alarms / alarms[-1]), np.append(0.0, caught / caught[-1])
+
+
 def threshold_at_fpr(benign_scores: ArrayLike, fpr: float) -> float:
     """The lowest threshold that flags at most the share ``fpr`` of the benign scores.
 

@@ -1,0 +1,244 @@
+"""Methods of citation held against questions whose supporting facts are known, side by side with controls.
+
+Methods and labelled questions come in; recall, nDCG, log-probability lost, time, passes and memory go out, each method
+on the same questions as the baseline. Nothing is fitted here.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from heed.citation import Method
+from heed.citation.data import LabelledQuestion, data_hash
+from heed.citation.question import Question
+from heed.errors import TooLongError
+from heed.evaluation.asked import Regime, answerable, shuffled, swapped, tell
+from heed.evaluation.cited import BASELINE, REMOVED, CitationEvaluation, Controls, MethodResult, Ranking, SetResult
+from heed.evaluation.estimate import Estimate
+from heed.evaluation.judged import Progress
+from heed.evaluation.retrieved import Retrieved, Tick, measured, oracle, retrieve
+from heed.measure import bootstrap_interval
+
+Loss = Callable[[Collection[int]], float]
+"""How much log-probability (nats) one answer loses without some facts (`heed.citation.ablation.Ablations.drop`)."""
+
+_REPEATS = 2000
+_MAIN = "recall@5"
+
+
+def evaluate_citation(
+    methods: Mapping[str, Method],
+    rows: Sequence[LabelledQuestion],
+    *,
+    model: str,
+    by_set: Mapping[str, Mapping[str, Method]] | None = None,
+    regimes: Sequence[Regime] = ("question", "response"),
+    loss: Callable[[Question], Loss] | None = None,
+    limits: Mapping[str, int] | None = None,
+    controls: Controls | None = None,
+    progress: Progress | None = None,
+) -> CitationEvaluation:
+    """Rank the facts of every question by every method, and measure.
+
+    Parameters
+    ----------
+    methods
+        By name; `bm25` among them is the baseline that the others are held against.
+    rows
+        `heed.citation.data.load_questions`; those without gold facts are left out, which a note says.
+    model
+        Its name, for the report.
+    by_set
+        For each data set, methods of its own, such as those fitted without it; they stand beside the others.
+    regimes
+        Tell the question alone, or question and answer (of rows that have one).
+    loss
+        Makes the loss of a question's answer; None: it is not measured.
+    limits
+        Most questions of a set for slow methods, by name, drawn at random; the difference is taken on the same. They
+        are not asked again for controls.
+    progress
+        Called with rankings done and to do.
+    """
+    groups = list(dict.fromkeys(row.group for row in rows))
+    told = [
+        (name, regime, answerable([row for row in rows if row.group == name], regime))
+        for name in groups
+        for regime in regimes
+    ]
+    extra, most = controls or Controls(), limits or {}
+    every = {name: {**methods, **(by_set or {}).get(name, {})} for name in groups}
+    work = sum(_work(every[name], len(own), most, extra) for name, _, own in told)
+    tick = _ticker(progress, work)
+    runs = [_SetRun(name, regime, _mixed(own), extra, tick, _Drops(loss)) for name, regime, own in told if own]
+    sets = tuple(run.ask_all(every[run.name], most) for run in runs)
+    return CitationEvaluation(
+        model=model,
+        baseline=BASELINE,
+        data=data_hash(rows),
+        sets=sets,
+        notes=(*_notes(rows), *(note for run in runs for note in run.notes)),
+        rankings=tuple(ranking for run in runs for ranking in run.rankings),
+    )
+
+
+def _mixed(rows: Sequence[LabelledQuestion]) -> list[LabelledQuestion]:
+    """In a random order, so that the first of them stand for all."""
+    return [rows[place] for place in np.random.default_rng(0).permutation(len(rows))]
+
+
+@dataclass(slots=True)
+class _SetRun:
+    """One data set under one regime; collects notes and rankings on the way."""
+
+    name: str
+    regime: Regime
+    rows: Sequence[LabelledQuestion]
+    controls: Controls
+    tick: Tick
+    drops: "_Drops"
+    notes: list[str] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
+
+    def ask_all(self, methods: Mapping[str, Method], limits: Mapping[str, int]) -> SetResult:
+        """Ask every method, the baseline first, and hold them against it."""
+        found: dict[str, MethodResult] = {}
+        base: dict[str, np.ndarray] = {}
+        for name in sorted(methods, key=lambda one: one != BASELINE):
+            told = self.rows[: limits.get(name, len(self.rows))]
+            answers = self._ask(methods[name], told)
+            self._keep(name, told, answers)
+            if answers.refused == len(told):
+                continue
+            values = measured(answers.rankings, told)
+            again = None if name in limits else methods[name]
+            found[name] = self._result(again, told, answers, values=values, base=base)
+            if name == BASELINE:
+                base = values
+        return SetResult(
+            name=self.name,
+            regime=self.regime,
+            rows=len(self.rows),
+            facts=float(np.mean([len(row.question.units) for row in self.rows])),
+            gold=float(np.mean([len(row.gold) for row in self.rows])),
+            oracle=oracle(self.rows),
+            methods={name: found[name] for name in methods if name in found},
+        )
+
+    def _result(
+        self,
+        method: Method | None,
+        told: Sequence[LabelledQuestion],
+        answers: Retrieved,
+        *,
+        values: Mapping[str, np.ndarray],
+        base: Mapping[str, np.ndarray],
+    ) -> MethodResult:
+        return MethodResult(
+            rows=len(told),
+            means={measure: float(one.mean()) for measure, one in values.items()},
+            recall=_mean(values[_MAIN]),
+            differences={measure: _mean(values[measure] - one[: len(told)]) for measure, one in base.items()},
+            seconds=answers.seconds,
+            passes=answers.passes,
+            peak_bytes=answers.peak_bytes,
+            refused=answers.refused,
+            shuffled=None if method is None else self._shuffled(method, told, values[_MAIN]),
+            swapped=None if method is None else self._swapped(method, told),
+            drop=self.drops.mean(told[: self.controls.drops], answers.rankings),
+        )
+
+    def _ask(self, method: Method, rows: Sequence[LabelledQuestion]) -> Retrieved:
+        return retrieve(method, [tell(row.question, self.regime) for row in rows], self.tick)
+
+    def _shuffled(self, method: Method, told: Sequence[LabelledQuestion], recall: np.ndarray) -> Estimate | None:
+        rows = shuffled(told[: self.controls.shuffled])
+        if not rows:
+            return None
+        again = measured(self._ask(method, rows).rankings, rows)
+        return _mean(again[_MAIN] - recall[: len(rows)])
+
+    def _swapped(self, method: Method, told: Sequence[LabelledQuestion]) -> float | None:
+        rows = swapped(told[: self.controls.swapped])
+        if not rows:
+            return None
+        return float(measured(self._ask(method, rows).rankings, rows)[_MAIN].mean())
+
+    def _keep(self, method: str, told: Sequence[LabelledQuestion], answers: Retrieved) -> None:
+        where = f"{self.name} ({self.regime})"
+        if answers.refused:
+            said = "left out" if answers.refused == len(told) else "they count as nothing found"
+            self.notes.append(
+                f"{method} could not be asked {answers.refused} of {len(told)} questions of {where}, {said}; first: "
+                f"{answers.reason}"
+            )
+        if answers.windows > 1:
+            self.notes.append(
+                f"{method} read contexts of {where} in up to {answers.windows} stretches: too long for one"
+            )
+        self.rankings += [
+            {"set": self.name, "regime": self.regime, "method": method, "id": row.id, "ranking": list(ranking)}
+            for row, ranking in zip(told, answers.rankings, strict=True)
+        ]
+
+
+class _Drops:
+    """What the answers of one data set lose without the first facts of a ranking."""
+
+    def __init__(self, loss: Callable[[Question], Loss] | None) -> None:
+        self.loss = loss
+        self.known: dict[int, Loss] = {}
+
+    def mean(self, rows: Sequence[LabelledQuestion], rankings: Sequence[Sequence[int]]) -> Estimate | None:
+        """Over the rows with an answer, more facts than are removed, and a prompt that can be scored; None of none."""
+        found = [
+            lost
+            for place, (row, ranking) in enumerate(zip(rows, rankings, strict=False))
+            if ranking and row.question.response is not None and len(row.question.units) > REMOVED
+            if (lost := self._of(place, row.question, ranking[:REMOVED])) is not None
+        ]
+        return _mean(np.array(found)) if found else None
+
+    def _of(self, place: int, question: Question, removed: Sequence[int]) -> float | None:
+        if self.loss is None:
+            return None
+        if place not in self.known:
+            self.known[place] = self.loss(question)
+        try:
+            return self.known[place](removed)
+        except TooLongError:  # the whole context does not fit: so it is for every method
+            return None
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    return Estimate.of(values.mean(), bootstrap_interval(np.mean, values, repeats=_REPEATS))
+
+
+def _notes(rows: Sequence[LabelledQuestion]) -> Iterator[str]:
+    for name in dict.fromkeys(row.group for row in rows):
+        own = [row for row in rows if row.group == name]
+        without = sum(not row.gold for row in own)
+        if without:
+            yield f"{without} of {len(own)} questions of {name} have no gold fact and are left out"
+        alone = sum(len(row.question.units) == 1 for row in own if row.gold)
+        if alone:
+            yield f"{alone} questions of {name} have one fact only: every method finds it"
+
+
+def _work(methods: Iterable[str], size: int, limits: Mapping[str, int], controls: Controls) -> int:
+    """Rankings to be made of one set at most."""
+    again = min(size, controls.shuffled) + min(size, controls.swapped)
+    return sum(min(size, limits[name]) if name in limits else size + again for name in methods)
+
+
+def _ticker(progress: Progress | None, total: int) -> Tick:
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return tick
