@@ -1,6 +1,9 @@
 # make PYTHON=python3.12 takes another interpreter; 3.11 or newer.
 PYTHON ?= python3.11
 
+# The extras whose tests run here; the other frameworks pin versions of their own.
+EXTRAS := fit,embedding,figures,serve,notebook,openai,inspect,lm-eval,parquet
+
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -19,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
 	$(PIP) install --quiet -c constraints.txt torch
-	$(PIP) install --quiet -c constraints.txt -e '.[fit]' --group dev
+	$(PIP) install --quiet -c constraints.txt -e '.[$(EXTRAS)]' --group dev
 	$(BIN)/python -c 'from heed.attention.distance.native import status; print("attention kernel:", status())'
 	@touch $@
 

@@ -31,6 +31,7 @@ NAMES = (
     "cite_quality",
     "cite_speed",
     "run_overhead",
+    "figures_leave_nothing",
     "mechanisms/speed",
     "mechanisms/comparisons",
     "mechanisms/memory",

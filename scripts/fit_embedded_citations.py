@@ -66,7 +66,8 @@ def _heard(model: Model, rows: list[LabelledQuestion], keep: Path | None) -> dic
                 continue
             print(f"\r{kind}: {place:,} of {len(own):,} rows", end="", file=sys.stderr)
             one = read_row(model, row, kind=kind)
-            found += [] if one is None else [one]
+            if one is not None:
+                found.append(one)
             if keep is not None and place % 50 == 49:
                 keep.write_bytes(pickle.dumps(heard))
     if keep is not None:

@@ -31,6 +31,9 @@ RECIPES: dict[str, tuple[bool, dict[str, float]]] = {
 """Whether the data's own tokens are listened to, beside the query rows; and which share of benign rows may be flagged
 by weights that did not see their family: of all rows, the hard ones written for heed among them, so that it is about
 2 % of the public ones (LOG.md)."""
+ROWS = (-27, -24, -6, -2, -1)
+"""Query rows: the last or last but one token of the data, where the question begins and ends, and the last two. With
+-26, where a blank line may be a token of its own, less is caught (LOG.md)."""
 SOURCE = Path(__file__).parents[1] / "src" / "heed"
 
 
@@ -54,7 +57,7 @@ def _windows(model: Model, data: Path, keep: Path | None) -> Windows:
     with tempfile.TemporaryDirectory() as folder:
         pairs = load_pairs(compose(Path(folder), data))
     if keep is None or not keep.exists():
-        found = read_windows(model, pairs, depth=DEPTH, longest=LONGEST, progress=_tell)
+        found = read_windows(model, pairs, depth=DEPTH, longest=LONGEST, rows=ROWS, progress=_tell)
         if keep is not None:
             places = {id(pair): place for place, pair in enumerate(pairs)}
             kept = [places[id(pair)] for pair in found.pairs]

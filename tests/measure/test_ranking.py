@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+import heed.measure
 from heed.errors import InputError
 from heed.measure import (
     auroc,
@@ -66,9 +67,9 @@ def test_auroc_agrees_with_scikit_learn():
     ],
 )
 def test_what_cannot_be_ranked_is_refused(labels, scores, message):
-    for measure in (auroc, auroc_interval, lambda y, s: tpr_at_fpr(y, s, 0.1)):
+    for judge in (auroc, auroc_interval, lambda y, s: tpr_at_fpr(y, s, 0.1)):
         with pytest.raises(InputError, match=message):
-            measure(labels, scores)
+            judge(labels, scores)
 
 
 def test_delong_variance_of_a_case_known_by_hand():
@@ -202,3 +203,14 @@ def test_average_precision_of_cases_known_by_hand():
     assert average_precision([1, 0, 1], [3, 2, 1]) == pytest.approx((1 + 2 / 3) / 2)
     with pytest.raises(InputError, match="all attack"):
         average_precision([1, 1], [0.1, 0.2])
+
+
+def test_the_roc_curve_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    for n in (2, 63, 100):
+        labels = np.arange(n) % 2
+        scores = rng.integers(0, 12, n) / 12.0
+        fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+        got = heed.measure.roc_curve(labels, scores)
+        np.testing.assert_allclose(got, (fpr, tpr))
+        assert auroc(labels, scores) == pytest.approx(np.trapezoid(got[1], got[0]))

@@ -3,6 +3,7 @@ from html import unescape
 
 import pytest
 
+from attention_scene import attention_scene
 from heed.errors import InputError
 from heed.picture import show
 from heed.picture.page import page
@@ -66,3 +67,35 @@ def test_notebooks_show_the_page_in_a_sandbox(scene):
     srcdoc = re.search(r'srcdoc="([^"]*)"', shown)
     assert srcdoc is not None
     assert unescape(srcdoc.group(1)) == page(scene)
+
+
+def test_maps_are_a_widget_where_there_is_one_and_else_a_page(monkeypatch):
+    picture = show(attention_scene())
+    monkeypatch.setattr("heed.picture.picture.find_spec", lambda _: None)
+    shown = picture._repr_mimebundle_()
+    assert set(shown) == {"text/html", "text/plain"}
+    assert "sandbox=allow-scripts srcdoc=" in shown["text/html"]
+    pytest.importorskip("anywidget")
+    monkeypatch.undo()
+    assert "application/vnd.jupyter.widget-view+json" in picture._repr_mimebundle_()
+
+
+def test_a_page_too_large_for_a_notebook_is_shown_without_its_maps(monkeypatch):
+    monkeypatch.setattr("heed.picture.picture._IN_A_NOTEBOOK", 1000)
+    shown = show(attention_scene())._repr_html_()
+    assert shown.startswith("<iframe sandbox srcdoc=")
+    assert "heed-data" not in shown
+
+
+def test_marked_texts_have_no_maps_to_serve(scene):
+    for ask in (show(scene).serve, show(scene).widget):
+        with pytest.raises(InputError, match="expected attention maps to ask for"):
+            ask()
+
+
+def test_files_that_are_there_can_be_kept(tmp_path, scene):
+    path = tmp_path / "a.html"
+    path.write_text("old")
+    with pytest.raises(InputError, match=r"expected no file at .*found one"):
+        show(scene).html(path, overwrite=False)
+    assert path.read_text() == "old"

@@ -42,8 +42,7 @@ def cite(
     Parameters
     ----------
     response, rows
-        The answer, and whose tokens are looked from, ``question`` or ``response``; by default the answer's if it is
-        there.
+        The answer; whose tokens are looked from, ``question`` or ``response`` (the default where there is one).
     generate
         Let the model answer, up to ``max_new_tokens`` tokens, and read it as it does.
     method
@@ -68,12 +67,10 @@ def cite(
         raise InputError("expected a response or generate=True, found both: leave one out")
     if top < 1:
         raise InputError(f"expected at least one fact to be named, found top={top}")
-    asked = Question.of(question, context, response, units)
+    asked, whole = Question.of(question, context, response, units), rows == "question"
     chosen = method_of(method, model, **({} if rows is None else {"rows": rows}), **settings)
-    if generate:
-        asked, found = _answered(model, asked, chosen, max_new_tokens, whole=rows == "question")
-    else:
-        found = chosen(asked)
+    generated = _answered(model, asked, chosen, max_new_tokens, whole=whole) if generate else None
+    asked, found = generated or (asked, chosen(asked))
     made = _citation(asked, found, top=top)
     return replace(
         made,

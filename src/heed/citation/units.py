@@ -64,7 +64,7 @@ def units_of(context: str, units: Sequence[str] | Sequence[CharSpan]) -> tuple[C
     return spans
 
 
-def _found(context: str, units: Sequence[str] | Sequence[CharSpan]) -> list[CharSpan]:
+def _found(context: str, units: Sequence[str | CharSpan]) -> list[CharSpan]:
     spans: list[CharSpan] = []
     end = 0
     for number, unit in enumerate(units):

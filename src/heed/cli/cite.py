@@ -83,21 +83,10 @@ def answer(
     loaded = load_model(model, dtype=dtype, device=device)
     from heed.citation import cite
 
+    how = {"rows": rows, "method": method, "units": asked.units, "top": top, "check": faithfulness}
     with working("reading"):
-        citation = cite(
-            loaded,
-            asked.context,
-            asked.text,
-            asked.response,
-            rows=rows,
-            generate=generate,
-            method=method,
-            units=asked.units,
-            top=top,
-            check=faithfulness,
-            max_new_tokens=max_new_tokens,
-            **named,
-        )
+        texts = (asked.context, asked.text, asked.response)
+        citation = cite(loaded, *texts, generate=generate, max_new_tokens=max_new_tokens, **how, **named)
     facts = [fact.index for fact in citation.facts]
     second = _answer_again(loaded, asked, facts, max_new_tokens=max_new_tokens) if reinsert else None
     _show(citation, second, as_json=as_json)

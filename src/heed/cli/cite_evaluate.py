@@ -41,9 +41,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="DIR", file_okay=False, help="Also write report, rankings and a page."),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Most lines of each file, drawn at random with a fixed seed.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Most lines of a file, drawn at random.")] = None,
     slow_limit: Annotated[
         int, typer.Option("--slow-limit", min=1, help="Most questions of a set for leave_one_out and contextcite.")
     ] = 20,
@@ -63,19 +61,15 @@ def evaluate(
 ) -> None:
     """Measure methods of citation side by side, each held against BM25 on the same questions.
 
-    The files are those of `heed cite fit`. A profile judged on sets it was fitted on is flattered: see
-    --leave-one-out. Slow methods are asked a random part of each set.
-
-    Exit codes: 0 evaluated, 2 bad usage or input, 3 could not run.
+    A profile is flattered by the sets it was fitted on: see --leave-one-out. Exit codes: 0 evaluated, 2 bad usage or
+    input, 3 could not run.
     """
-    if leave_one_out and profile is not None:
-        raise typer.BadParameter("expected no profile: it is fitted", param_hint="--leave-one-out")
     from heed.citation.data import load_questions
 
     names = _names(methods)
     questions = load_questions(files, limit=limit)
     if leave_one_out:
-        _check_left_out(names, questions)
+        _check_left_out(names, questions, profile)
     loaded = load_model(model, dtype=dtype, device=device) if drops or any(map(needs_model, names)) else None
     from heed.evaluation import Controls
 
@@ -130,8 +124,10 @@ def _method(name: str, model: "Model | None", settings: Mapping[str, Any]) -> "M
     return method(name, model, **{key: value for key, value in settings.items() if key in known})
 
 
-def _check_left_out(names: Sequence[str], questions: "Sequence[LabelledQuestion]") -> None:
-    """Refuse to leave one set out where nothing is learned, or nothing is left to learn of."""
+def _check_left_out(names: Sequence[str], questions: "Sequence[LabelledQuestion]", profile: Path | None) -> None:
+    """Refuse to leave one set out where nothing is learned, nothing is left to learn of, or a profile is given."""
+    if profile is not None:
+        raise typer.BadParameter("expected no profile: it is fitted", param_hint="--leave-one-out")
     if len({row.group for row in questions}) < 2 or not any(map(_learns, names)):
         raise InputError(
             "expected the method learned or heads, and two data sets or more to leave one out, found less: name another"

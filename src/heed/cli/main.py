@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from heed import __version__
-from heed.cli import attention, cache, guard, models
+from heed.cli import attention, cache, cite, guard, models, runs, show
 from heed.cli.demo import demo
 from heed.errors import HeedError
 
@@ -35,9 +35,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(guard.app, name="guard")
+app.add_typer(cite.app, name="cite")
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(attention.app, name="attention")
+app.add_typer(show.app, name="show")
+app.add_typer(runs.app, name="run")
 app.command()(demo)
 
 

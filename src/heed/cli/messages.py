@@ -63,7 +63,7 @@ def messages(
     Exit codes: 0 fine; 1 a text is flagged; 2 bad usage or input; 3 could not run, or abstained from a text and
     flagged none.
     """
-    conversation = _conversation(read_text(file), file)
+    said = conversation(read_text(file), file)
     sources = _sources(untrusted)
     check_page(page)
     guard = load_guard(
@@ -77,7 +77,7 @@ def messages(
         aggregation=aggregation,
         query_tokens=query_tokens,
     )
-    verdict = guard.check_messages(conversation, untrusted=sources)
+    verdict = guard.check_messages(said, untrusted=sources)
     from heed.picture import show
 
     picture = show(verdict)
@@ -98,7 +98,14 @@ def _sources(words: list[str] | None) -> "tuple[Source, ...]":
     return ("tool",) if words is None else tuple(source for source in known if source in words)
 
 
-def _conversation(text: str, file: Path) -> list[Any]:
+def conversation(text: str, file: Path) -> list[Any]:
+    """The messages of a conversation in JSON; ``file`` is where it came from.
+
+    Raises
+    ------
+    RecordError
+        If it is none.
+    """
     where = "stdin" if file == STDIN else file
     try:
         value = json.loads(text)

@@ -86,13 +86,17 @@ def read_windows(
     *,
     depth: int,
     longest: int,
+    rows: tuple[int, ...] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Windows:
-    """What is heard of the windows of all pairs that can be read: `query_rows` of the prompt, and pools."""
+    """What is heard of the windows of all pairs that can be read: rows counted from the prompt's end, and pools.
+
+    ``rows`` are by default the `query_rows` of the first prompt.
+    """
     kept, texts, labels, encoded = _prepare(model, pairs, longest)
     if not encoded:
         raise InputError("expected rows that can be read, found none: every one is empty or longer than the limit")
-    rows = query_rows(encoded[0])
+    rows = query_rows(encoded[0]) if rows is None else rows
     layers = [key for key in layers_of(model).keys if key.index < depth]
     if len(layers) < depth:
         raise InputError(

@@ -71,7 +71,7 @@ def check_action(screen: Screen, instruction: str | None = None) -> Callable[...
     Its metadata are status, score and threshold; its reason is the status: nothing of the text.
     """
 
-    @_actions.action(name=NAME)  # type: ignore[untyped-decorator]
+    @_actions.action(name=NAME)
     async def heed_check(text: str | None, target: str | None = None) -> Any:
         targets = [known for known in _outcomes.TransformTarget if known.value == target]
         fitting = screen if targets else screen.blocking()

@@ -53,9 +53,7 @@ def distance_attention(
     return_aux: Collection[str] = (),
     backend: Backend = "auto",
 ) -> Float[Tensor, "B H Q E"] | tuple[Float[Tensor, "B H Q E"], Aux]:
-    """Attention by distance: softmax(-λ·c·dist(q, k) + bias) v, in the layout and with the arguments of SDPA.
-
-    The result is ``[B, H, Q, E]`` in the dtype of v. A row that sees no key is zero.
+    """Attention by distance: softmax(-λ·c·dist(q, k) + bias) v in SDPA's layout; a row that sees no key is zero.
 
     Parameters
     ----------

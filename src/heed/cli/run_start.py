@@ -1,0 +1,205 @@
+"""`heed run start`: a task comes in, graded samples with their attention go out; resumable."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heed.cli.grouped import grouped
+from heed.cli.options import DeviceOption, DtypeOption, JsonOption, ModelOption, load_model
+from heed.cli.output import print_json, print_table, progress_bar, tell
+
+if TYPE_CHECKING:
+    from heed.evaluation.runs import Asking, Reader, RunReport, Summary
+    from heed.model import Model
+    from heed.upstream import Upstream
+
+DONE, INCOMPLETE = 0, 3
+
+FieldOption = Annotated[
+    list[str] | None,
+    typer.Option("--field", metavar="NAME=THEIRS", help="The file's own name of a field, as in target=answer."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Options: which examples."""
+
+    lo: Annotated[int | None, typer.Option("--lo", min=0, metavar="A", help="First example, from 0.")] = None
+    hi: Annotated[int | None, typer.Option("--hi", min=1, metavar="B", help="One past the last example.")] = None
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Most examples.")] = None
+    ids: Annotated[str | None, typer.Option("--ids", metavar="ID,ID", help="Some examples, by id or number.")] = None
+
+    @property
+    def named(self) -> list[str]:
+        """The ids one by one."""
+        return [one.strip() for one in (self.ids or "").split(",") if one.strip()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """Options: who answers, and how."""
+
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible server answers.")
+    ] = None
+    answer_model: Annotated[
+        str | None, typer.Option("--answer-model", metavar="NAME", help="Its model; --model then only reads.")
+    ] = None
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", "--max_new_tokens", min=1, help="Longest answer, in tokens.")
+    ] = 128
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")] = 0.0
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws, with each example's number added.")] = 0
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Longest time for one answer.")
+    ] = None
+
+
+@grouped
+def start(
+    *,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task file (.json, .jsonl, .csv), or a shipped task.")],
+    chosen: Chosen,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", "--enable_attention_analysis", help="Keep attention and facts beside each answer."),
+    ] = False,
+    method: Annotated[str, typer.Option("--method", help="How facts are ranked; see `heed cite`.")] = "learned",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all runs.")] = Path("runs"),
+    template: Annotated[
+        str | None, typer.Option("--template", metavar="NAME|FILE", help="Prompt template; else the task's first.")
+    ] = None,
+    field: FieldOption = None,
+    model: ModelOption = "embedded",
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = None,
+    answering: Answering,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with a run that was broken off.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Start anew; old samples are kept as a backup.")] = False,
+    fail_on_error: Annotated[
+        bool, typer.Option("--fail-on-error", "--fail_on_error", help="End at the first example without an answer.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a task. Run the same command again to go on where it stopped.
+
+    Writes OUT/<model>/<task>/: samples, log and results of the range, and with --attention one folder for each example
+    under top_k/. Files and fields are described in docs/runs.md.
+
+    Exit codes: 0 every example has an answer, right or wrong; 2 bad usage or input; 3 could not run, or some examples
+    have none.
+    """
+    from heed.evaluation.runs import load_task
+    from heed.evaluation.runs import start as start_run
+
+    found = load_task(task, fields=fields_of(field))
+    found.template(template)  # a template that cannot be had is found before a model is loaded
+    local = answering.answer_model is None
+    if local and answering.base_url is not None:
+        raise typer.BadParameter("expected --answer-model beside it, found none", param_hint="--base-url")
+    loaded = load_model(model, dtype=dtype, device=device) if local or attention else None
+    upstream, details = _upstream(loaded if local else None, answering)
+    with progress_bar("answering") as bar:
+        report = start_run(
+            found,
+            upstream,
+            out,
+            asking=_asking(answering, template, details),
+            reader=_reader(loaded, method) if attention else None,
+            lo=chosen.lo,
+            hi=chosen.hi,
+            limit=chosen.limit,
+            ids=chosen.named,
+            resume=resume,
+            force=force,
+            fail_on_error=fail_on_error,
+            progress=lambda progress: bar(progress.done, progress.total),
+        )
+    _show(report, as_json=as_json)
+    raise typer.Exit(INCOMPLETE if report.summary.errors or report.summary.timeouts else DONE)
+
+
+def fields_of(words: list[str] | None) -> dict[str, str]:
+    """The mapping that options such as ``target=answer`` say.
+
+    Raises
+    ------
+    typer.BadParameter
+        If one is no NAME=THEIRS.
+    """
+    pairs = [word.partition("=") for word in words or ()]
+    wrong = next(("".join(pair) for pair in pairs if not all(pair)), None)
+    if wrong is not None:
+        raise typer.BadParameter(f"expected NAME=THEIRS, found {wrong!r}", param_hint="--field")
+    return {name: theirs for name, _, theirs in pairs}
+
+
+def _upstream(model: "Model | None", answering: Answering) -> "tuple[Upstream, dict[str, Any]]":
+    """Who answers, and what the answers depend on beside the settings of `Asking`."""
+    from heed.upstream import LocalUpstream, OpenAIUpstream
+
+    timeout = answering.timeout
+    if model is not None:
+        dtype = str(model.dtype).removeprefix("torch.")
+        details = {"kind": "local", "fingerprint": model.fingerprint, "dtype": dtype, "timeout": timeout}
+        return LocalUpstream(model, timeout=timeout), details
+    assert answering.answer_model is not None
+    limit: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    server = OpenAIUpstream(answering.answer_model, base_url=answering.base_url, **limit)
+    return server, {"kind": "server", "base_url": server.base_url, "timeout": timeout}
+
+
+def _asking(answering: Answering, template: str | None, details: dict[str, Any]) -> "Asking":
+    from heed.evaluation.runs import Asking
+
+    return Asking(template, answering.max_new_tokens, answering.temperature, answering.seed, details)
+
+
+def _reader(model: "Model | None", method: str) -> "Reader":
+    from heed.citation.methods import method as method_of
+    from heed.evaluation.runs import Reader
+
+    assert model is not None
+    method_of(method, model)  # a method that cannot be had is found before the first answer
+    return Reader(model, method)
+
+
+def _show(report: "RunReport", *, as_json: bool) -> None:
+    summary = report.summary
+    if as_json:
+        backup = None if report.backup is None else str(report.backup)
+        print_json(
+            {
+                "folder": str(report.place.folder),
+                "samples": str(report.place.samples),
+                **summary.record(),
+                "resumed": report.resumed,
+                "backup": backup,
+                "seconds": round(report.seconds, 3),
+            }
+        )
+        return
+    print_table(table(summary))
+    if report.resumed:
+        tell(f"{report.resumed} of the samples were already there")
+    if report.backup is not None:
+        tell(f"the old samples are kept as {report.backup}")
+    tell(f"written to {report.place.folder}; `heed run report {report.place.folder}` makes a page of it")
+
+
+def table(summary: "Summary") -> list[tuple[str, ...]]:
+    """A summary as rows of text, a header first."""
+    low_high = "" if summary.interval is None else f"{summary.interval.low:.1%} to {summary.interval.high:.1%}"
+    rows: list[tuple[str, ...]] = [
+        ("examples", "correct", "wrong", "unparsed", "timed out", "no answer", "accuracy", "95 % interval"),
+        (
+            *map(str, (summary.examples, summary.correct, summary.wrong)),
+            *map(str, (summary.unparsed, summary.timeouts, summary.errors)),
+            "" if summary.accuracy is None else f"{summary.accuracy:.1%}",
+            low_high,
+        ),
+    ]
+    return rows
