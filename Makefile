@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format bench clean
+.PHONY: help venv demo test web lint format bench clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,9 +31,12 @@ demo: venv  ## judge the shipped examples and write demo/heed-demo.html
 	@mkdir -p demo
 	$(BIN)/heed demo --page demo/heed-demo.html
 
-test: venv lint  ## everything that must hold; ends with pytest
+test: venv lint web  ## everything that must hold; ends with pytest
 	@$(BIN)/heed models pull || echo "the embedded model could not be brought: the tests that need it are skipped" >&2
 	$(BIN)/pytest
+
+web:  ## the viewer: types, tests, and its bundle as committed (needs Node 20 or newer)
+	@if command -v npm >/dev/null; then cd web && npm ci --no-audit --no-fund --silent && npm run --silent check; else echo "no npm: the viewer's own tests are skipped" >&2; fi
 
 lint: venv  ## style, types and the import contract
 	$(BIN)/ruff check .
@@ -50,5 +53,5 @@ bench: venv  ## measure every claim on this machine
 	$(BIN)/python benchmarks/run.py
 
 clean:  ## remove what was built here; models stay (`heed cache clear`)
-	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv web/node_modules demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

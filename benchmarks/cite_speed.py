@@ -43,7 +43,7 @@ def questions(count: int) -> list[LabelledQuestion]:
 
 def measure() -> list[Claim]:
     """Rank by both and at random, then take the first facts out."""
-    model, rows = embedded(), questions(pick(24, 2))
+    model, rows = embedded(), questions(pick(12, 2))
     try:
         ways = {name: method(name, model) for name in ("learned", "random")}
         ways["leave_one_out"] = method("leave_one_out", model, share=False)

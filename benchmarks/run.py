@@ -32,6 +32,7 @@ NAMES = (
     "cite_speed",
     "run_overhead",
     "figures_leave_nothing",
+    "show_32k",
     "mechanisms/speed",
     "mechanisms/comparisons",
     "mechanisms/memory",
