@@ -83,10 +83,11 @@ def answer(
     loaded = load_model(model, dtype=dtype, device=device)
     from heed.citation import cite
 
-    how = {"rows": rows, "method": method, "units": asked.units, "top": top, "check": faithfulness}
     with working("reading"):
-        texts = (asked.context, asked.text, asked.response)
-        citation = cite(loaded, *texts, generate=generate, max_new_tokens=max_new_tokens, **how, **named)
+        citation = cite(
+            loaded, asked.context, asked.text, asked.response, rows=rows, generate=generate, method=method,
+            units=asked.units, top=top, check=faithfulness, max_new_tokens=max_new_tokens, **named,
+        )  # fmt: skip
     facts = [fact.index for fact in citation.facts]
     second = _answer_again(loaded, asked, facts, max_new_tokens=max_new_tokens) if reinsert else None
     _show(citation, second, as_json=as_json)
