@@ -1,10 +1,12 @@
 import re
+from dataclasses import replace
 
 import pytest
 
 from heed.errors import InputError
 from heed.evaluation.runs import compare_runs, read_run, write_page
 from heed.evaluation.runs.report import page, stretches
+from heed.picture import show
 
 
 def plain(html):
@@ -94,3 +96,21 @@ def test_runs_of_other_examples_are_not_compared(go, scripted, write_task):
     other = read_run(go(scripted(right.say, name="c"), path).place.folder)
     with pytest.raises(InputError, match="expected the same example 0 in both runs"):
         compare_runs(first, other)
+
+
+def test_a_run_is_a_picture_of_its_first_examples(run):
+    scene = run.scene()
+    assert scene.headline == run.summary.line
+    assert [one.label for one in scene.passages][:3] == [
+        "example 0: context",
+        "example 0: question",
+        "example 0: answer (correct)",
+    ]
+    best = run.samples[0]["attention"]["facts"][0]
+    assert scene.passages[0].evidence.words()[0] == run.samples[0]["context"][best["start"] : best["end"]]
+    assert dict(scene.facts)["examples"] == "4"
+    text = show(run).text(width=80)
+    assert "1 of 4 correct" in text
+    assert "\u202e" not in text
+    many = replace(run, samples=tuple({**run.samples[0], "index": n} for n in range(9)))
+    assert many.scene().notes == ("8 of 9 examples are shown; `heed run report` shows all",)

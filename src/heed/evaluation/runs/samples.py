@@ -13,9 +13,13 @@ from heed.evaluation.runs.summary import Summary, summarise
 from heed.jobs.lines import BadLine, Record, open_source, read_lines
 from heed.jobs.manifest import read_manifest
 from heed.jobs.output import storing, sync_folder, write_atomically
+from heed.text.evidence import Evidence, Passage, Scene, WeightedSpan
+from heed.text.span import CharSpan
 
 SCHEMA = 1
 """Version of the samples and of the results."""
+SHOWN = 8
+"""Examples in a run's picture."""
 _RESULT_FIELDS = ("index", "id", "status", "grade", "found", "target", "response", "error", "seconds")
 
 
@@ -39,6 +43,42 @@ class Run:
     def name(self) -> str:
         """Model and task."""
         return f"{self.config['answers']['model']} on {self.task}"
+
+    def scene(self) -> Scene:
+        """As a picture: what it amounts to, and its first examples with the facts that were cited."""
+        summary, shown = self.summary, self.samples[:SHOWN]
+        facts = [("model", str(self.config["answers"]["model"])), ("examples", str(summary.examples))]
+        if summary.recall is not None:
+            facts += [
+                (f"gold facts among the first {cut[1:]}", f"{share:.1%}") for cut, share in summary.recall.items()
+            ]
+        if summary.overhead is not None:
+            facts.append(("attention's share of the time", f"{summary.overhead:.1%} of answering"))
+        rest = f"{len(shown)} of {len(self.samples)} examples are shown; `heed run report` shows all"
+        return Scene(
+            title=f"Run: {self.name}",
+            headline=summary.line,
+            tone="neutral",
+            passages=tuple(passage for sample in shown for passage in _passages(sample)),
+            facts=tuple(facts),
+            notes=(rest,) if len(shown) < len(self.samples) else (),
+        )
+
+
+def _passages(sample: Record) -> Iterator[Passage]:
+    """Context with its cited facts, the better the stronger, question and answer of one sample."""
+    name = f"example {sample['index']}"
+    if sample.get("context"):
+        facts = (sample.get("attention") or {}).get("facts") or []
+        shares = [1.0 / place for place in range(1, len(facts) + 1)]
+        marks = [
+            WeightedSpan(CharSpan(fact["start"], fact["end"]), share / sum(shares))
+            for fact, share in zip(facts, shares, strict=True)
+        ]
+        yield Passage(f"{name}: context", Evidence(sample["context"], tuple(marks)), "facts, the better the stronger")
+    yield Passage(f"{name}: question", Evidence(sample["question"]))
+    answer = sample["response"] if sample.get("response") is not None else sample.get("error") or ""
+    yield Passage(f"{name}: answer ({sample['grade']})", Evidence(str(answer)))
 
 
 def read_run(folder: Path) -> Run:
