@@ -38,12 +38,10 @@ def main() -> int:
     if data is None:
         print("expected HEED_DEV_DATA to name a folder with cite/, found nothing", file=sys.stderr)
         return 2
-    rows = [row for name, most in MOST.items() for row in load_questions([data / "cite" / f"{name}.jsonl"], limit=most)]
-    rows = [row for row in rows if 0 < len(row.gold) < len(row.question.units)]
-    model = heed.load()
+    model, rows = heed.load(), rows_of(data)
     profile = learn(
         model,
-        _heard(model, rows, options.parse_args().keep),
+        read_all(model, rows, options.parse_args().keep),
         source="scripts/fit_embedded_citations.py",
         data=data_hash(rows),
     )
@@ -54,7 +52,14 @@ def main() -> int:
     return 0
 
 
-def _heard(model: Model, rows: list[LabelledQuestion], keep: Path | None) -> dict[str, list[Read]]:
+def rows_of(data: Path) -> list[LabelledQuestion]:
+    """The questions that can teach: with gold facts, and with others."""
+    rows = [row for name, most in MOST.items() for row in load_questions([data / "cite" / f"{name}.jsonl"], limit=most)]
+    return [row for row in rows if 0 < len(row.gold) < len(row.question.units)]
+
+
+def read_all(model: Model, rows: list[LabelledQuestion], keep: Path | None) -> dict[str, list[Read]]:
+    """What is heard of every question, and of every answer; what is kept is not read again."""
     heard: dict[str, list[Read]] = {"question": [], "response": []}
     if keep is not None and keep.exists():
         heard = pickle.loads(keep.read_bytes())  # noqa: S301 - one's own file

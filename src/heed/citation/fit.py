@@ -170,6 +170,15 @@ def _left_out(  # noqa: PLR0917 - one call, made once
     return {group: float(np.mean(found)) for group, found in sorted(hits.items())}
 
 
+def left_out_scores(reads: Sequence[Read], folds: Sequence[str], depth: int) -> list[Float[np.ndarray, " U"]]:
+    """The facts' scores of each row by weights of the usual penalty that were learned without its fold."""
+    features = [one.contrasts.reshape(len(one.contrasts), -1).astype(np.float64) for one in reads]
+    sums = _sums(reads, features, folds)
+    columns = np.arange(reads[0].contrasts[0].size).reshape(reads[0].contrasts.shape[1:])[:, :depth].ravel()
+    linear = {fold: sums.solve(STRENGTHS[0], without=fold, columns=columns) for fold in sorted(set(folds))}
+    return [linear[fold](rows) for fold, rows in zip(folds, features, strict=True)]
+
+
 def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
 
