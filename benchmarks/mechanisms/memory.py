@@ -5,6 +5,7 @@ less what is held before and less the results (the output, in a train step the g
 and the output together, so that the ratio to torch's attention, reported beside it, is about one.
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ def transient(case: Case, *, by_torch: bool) -> dict[str, float]:
     """Bytes and seconds of one call."""
     attend(Case(case.metric, 64, case.train), by_torch)
     assert case.inputs
+    gc.collect()  # what earlier work left behind must not be freed during the call
     held = held_bytes()
     reset_peak()
     started = perf_counter()

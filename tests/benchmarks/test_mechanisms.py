@@ -97,12 +97,12 @@ def test_a_way_that_is_missing_is_skipped(monkeypatch) -> None:
 
 def test_transient_memory_counts_what_is_neither_held_nor_a_result(monkeypatch) -> None:
     """A way that keeps a matrix of rows by keys is found out; heed's kernel is not."""
-    case = Case("l1", 1024)
+    case = Case("l1", 2048)
     try:
         memory.reset_peak()
     except Skip as reason:
         pytest.skip(str(reason))
-    matrix = 8 * 1024 * 1024 * 4
+    matrix = 8 * 2048 * 2048 * 4
     assert memory.transient(case, by_torch=False)["transient"] < matrix / 2
     monkeypatch.setattr(memory, "distance_attention", lambda q, k, v, **_: torch.softmax(q @ k.mT, -1) @ v)
     assert memory.transient(case, by_torch=False)["transient"] > matrix / 2  # freed memory may serve again unseen
