@@ -38,7 +38,8 @@ def test_facts_are_stretches_of_the_context(model, profile) -> None:
         assert fact.score == cited.scores[fact.index]
     assert [one.text for one in cited.sentences] == ["It is blue.", "It is deep."]
     assert (cited.rows, cited.windows, cited.passes, cited.generated) == ("response", 1, 1, False)
-    assert json.loads(json.dumps({**cited.record(), "settings": {}}))["ranking"] == list(cited.ranking)
+    assert json.loads(json.dumps(cited.record()))["ranking"] == list(cited.ranking)
+    assert cited.record()["settings"] == {"profile": profile.digest}
     scene = cited.scene()
     assert scene.passages[1].evidence.words()[0] == cited.facts[0].text
 
@@ -84,3 +85,12 @@ def test_what_is_empty_is_refused(model) -> None:
     for context, question in (("", "Why?"), (CONTEXT, "  "), ("!!! ...", "Why?")):
         with pytest.raises(InputError, match="expected"):
             heed.cite(model, context, question, method="all_layers")
+
+
+def test_a_method_that_looks_from_the_question_says_so(model) -> None:
+    cited = heed.cite(model, CONTEXT, "Why?", "It is blue.", method="calibrated")
+    assert (cited.rows, cited.passes) == ("question", 2)
+    again = heed.cite(model, CONTEXT, "Why?", "It is blue.", method="calibrated", rows="question")
+    np.testing.assert_array_equal(again.scores, cited.scores)
+    with pytest.raises(InputError, match="compares questions"):
+        heed.cite(model, CONTEXT, "Why?", "It is blue.", method="calibrated", rows="response")

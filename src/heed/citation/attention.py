@@ -98,16 +98,25 @@ def heads_method(model: Model, heads: Sequence[tuple[int, int]], *, rows: Rows |
     return HeardMethod(model, weigh, rows, lambda response: int(where[:, 0].max()) + 1)
 
 
-def calibrated_method(model: Model) -> Method:
+def calibrated_method(model: Model, *, rows: Rows | None = None) -> Method:
     """Attention of the question's tokens less that of a question that asks nothing; the context is computed once.
 
-    What a fact gets of any question (its place, its length, sinks) falls out.
+    What a fact gets of any question (its place, its length, sinks) falls out. An answer is not looked from.
+
+    Raises
+    ------
+    InputError
+        If it is to look from an answer.
     """
+    if rows not in (None, "question"):
+        raise InputError(f"expected rows 'question' for the method calibrated, found {rows!r}: it compares questions")
 
     def score(question: Question) -> Scores:
         asked, nothing = hear_all(model, [question, replace(question, text=NO_QUESTION)], response=False)
         found = scores_of(asked, asked.mass.mean((1, 2)))
-        return replace(found, values=found.values - nothing.whole.mean((0, 1)), passes=2 * asked.windows)
+        return replace(
+            found, values=found.values - nothing.whole.mean((0, 1)), passes=2 * asked.windows, rows="question"
+        )
 
     return score
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +17,7 @@ from heed.citation.scores import Method, Scores, ranked
 from heed.citation.units import sentences_of
 from heed.errors import InputError
 from heed.model import Model
+from heed.profile import RankingProfile
 from heed.text.span import CharSpan
 
 PER_SENTENCE = 3
@@ -74,14 +76,19 @@ def cite(
     made = _citation(asked, found, top=top)
     return replace(
         made,
-        rows="response" if looks_from(asked, rows) else "question",
+        rows=found.rows or ("response" if looks_from(asked, rows) else "question"),
         method=method,
-        settings=settings,
+        settings={name: _plain(value) for name, value in settings.items()},
         model=model.name,
         generated=generate,
         faithfulness=faithfulness(model, asked, made.ranking) if check else None,
         seconds=perf_counter() - started,
     )
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON: a profile by its digest, a path as text."""
+    return value.digest if isinstance(value, RankingProfile) else str(value) if isinstance(value, Path) else value
 
 
 def _answered(

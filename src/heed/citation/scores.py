@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +24,8 @@ class Scores:
     frequency: Float[np.ndarray, " U"] | None = None
     sentences: Float[np.ndarray, "G U"] | None = None
     context_mass: float | None = None
+    rows: Literal["question", "response"] | None = None
+    """Whose tokens were looked from, where the method has no choice."""
     windows: int = 1
     """In how many stretches the context was read; above 1 where it did not fit the model's window."""
 
