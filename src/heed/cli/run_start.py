@@ -86,8 +86,7 @@ def start(
 ) -> None:
     """Run a task. Run the same command again to go on where it stopped.
 
-    Writes OUT/<model>/<task>/: samples, log and results of the range, and with --attention one folder for each example
-    under top_k/. Files and fields are described in docs/runs.md.
+    Writes OUT/<model>/<task>/: samples, log, results, and with --attention one folder for each example (docs/runs.md).
 
     Exit codes: 0 every example has an answer, right or wrong; 2 bad usage or input; 3 could not run, or some examples
     have none.

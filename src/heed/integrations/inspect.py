@@ -56,10 +56,8 @@ def citations(
 
     Parameters
     ----------
-    model, dtype, device
-        The local model that reads; see `heed.load`.
-    method, top
-        See `heed.cite`.
+    model, dtype, device, method, top
+        The local model that reads, see `heed.load`; and how, see `heed.cite`.
     context, question, gold
         Where the sample's metadata holds them.
     """

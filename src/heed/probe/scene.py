@@ -107,10 +107,9 @@ def describe(
     ----------
     stack, kind
         Which attention of an encoder-decoder model; by default what looks across, else the last stack's own.
-    layers
-        Which layers can be opened; by default all. Statistics are of all.
-    layer, head
-        What is open first; head -1 is the mean of all.
+    layers, layer, head
+        Which layers can be opened, by default all; what is open first (head -1 is the mean of all). Statistics are of
+        all.
     title
         What stands above; by default the model's name.
     statistics

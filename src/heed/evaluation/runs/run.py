@@ -109,13 +109,8 @@ def start(
     config = plain_config(_config(task, upstream, asking, reader, (template_name, template)))
     check_alike(place, config)
     runner = _Runner(upstream, asking, template, reader, place, config)
+    how = {"resume": resume, "force": force, "stop_on_error": fail_on_error}
     with Log(place, config) as log:
-
-        def tell(done: Progress) -> None:
-            log.follow()
-            if progress is not None:
-                progress(done)
-
         report = run_job(
             (encode_record(example.record()) for example in examples),
             place.samples,
@@ -123,15 +118,24 @@ def start(
             config=config,
             on_bad_line=runner.failed,
             chunk=1,
-            resume=resume,
-            force=force,
-            stop_on_error=fail_on_error,
-            progress=tell,
+            progress=_following(log, progress),
+            **how,
         )
         summary = summarise(read_samples(place.samples))
         log.end(summary)
     write_results(place, config, summary)
     return _report(place, summary, report, perf_counter() - started)
+
+
+def _following(log: Log, progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    """Write what is on disk to the log, then tell the caller."""
+
+    def tell(done: Progress) -> None:
+        log.follow()
+        if progress is not None:
+            progress(done)
+
+    return tell
 
 
 def _report(place: Place, summary: Summary, report: JobReport, seconds: float) -> RunReport:
