@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Brought models, converted once. Can be deleted at any time (`heed cache clear`)."""
     models_dir: Path = Field(default_factory=lambda: user_data_path("heed") / "models")
     """Folder whose subfolders and GGUF files `heed.load` finds by name."""
+    tasks_dir: Path = Field(default_factory=lambda: user_data_path("heed") / "tasks")
+    """Folder whose task files `heed run` finds by name."""
     profiles_dir: Path = Field(default_factory=lambda: user_config_path("heed") / "profiles")
     """Profiles you fitted; found by the model's fingerprint."""
     feedback_dir: Path = Field(default_factory=lambda: user_data_path("heed") / "feedback")

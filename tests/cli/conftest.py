@@ -31,6 +31,7 @@ def own_folders(tmp_path, monkeypatch, request):
     if request.node.get_closest_marker("embedded") is None:
         monkeypatch.setenv("HEED_CACHE_DIR", str(tmp_path / "cache"))
         monkeypatch.setenv("HEED_MODELS_DIR", str(tmp_path / "models"))
+        monkeypatch.setenv("HEED_TASKS_DIR", str(tmp_path / "tasks"))
 
 
 @pytest.fixture(scope="session")

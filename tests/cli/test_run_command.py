@@ -123,3 +123,19 @@ def test_a_run_that_is_none_is_refused(heed):
     done = heed("run", "report", "nowhere")
     assert done.code == 2
     assert "expected a run's folder" in done.err
+
+
+def test_a_task_of_ones_own_is_found_by_name_and_a_damaged_one_does_not_hide_the_others(heed, tmp_path):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "medcalc_rules.json").write_text(json.dumps([{"input": "A note.\n\nWhy?", "target": "rain"}]))
+    (folder / "broken.json").write_text("{")
+    listed = {one["name"]: one for one in heed("run", "list", "--json").json["tasks"]}
+    assert listed["medcalc_rules"]["examples"] == 1
+    assert "expected JSON in broken.json" in listed["broken"]["error"]
+    assert "expected JSON in broken.json" in heed("run", "list").out
+    assert heed("run", "validate", "medcalc_rules").code == 0
+    missed = heed("run", "validate", "medcalc")
+    assert missed.code == 2
+    assert "nearest are medcalc_rules" in missed.err
+    assert str(folder) in missed.err

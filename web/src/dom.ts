@@ -1,7 +1,7 @@
 // Elements without markup: text only ever enters as text.
 
 type Child = Node | string | null | undefined | false;
-type Attributes = Record<string, string | number | boolean | null | undefined | ((event: never) => void)>;
+export type Attributes = Record<string, string | number | boolean | null | undefined | ((event: never) => void)>;
 
 /** An element; `on…` attributes become listeners, true an empty attribute, null and false none; aria-… are spelled out. */
 export function h<K extends keyof HTMLElementTagNameMap>(

@@ -1,21 +1,52 @@
 // What a verdict or a citation rests on: the caller's own text with its marks, the risk, and the numbers.
 
 import type { Context, Pane } from "./context";
-import { h } from "./dom";
-import type { Passage, Scene } from "./scene";
+import { h, type Attributes } from "./dom";
+import { rowOfKey, type Mark, type Passage, type Scene } from "./scene";
+import type { State } from "./state";
 import { spelled, utf16Offsets } from "./words";
 
 const LEVELS = 4;
 
 export function evidencePane(context: Context): Pane {
   const { scene } = context;
+  const choose = (mark: Mark): void => {
+    if (mark.tokens) chooseTokens(context, mark.tokens);
+  };
   const el = h(
     "section",
     { class: "evidence", "aria-label": "Evidence" },
     verdict(scene),
-    ...scene.passages.map((passage, i) => block(passage, i)),
+    ...scene.passages.map((passage, i) => block(passage, i, choose)),
+    scene.numbers?.length ? numbers(scene.numbers) : null,
   );
-  return { el, update: () => undefined, undo: () => undefined };
+  return { el, update: (state) => follow(el, scene, state), undo: () => undefined };
+}
+
+/** Choose the tokens a mark stands on, so that every view shows what they attend to and who attends to them. */
+function chooseTokens({ scene, store }: Context, [start, end]: [number, number]): void {
+  const row = rowOfKey(scene, start);
+  if (row === null) store.set({ key: start });
+  else store.choose(row, row + end - start, start);
+}
+
+/** Frame the marks that hold a chosen token. */
+function follow(el: HTMLElement, scene: Scene, state: State): void {
+  const offset = scene.row_offset ?? 0;
+  const from = state.from === null || scene.row_tokens ? state.key : state.from + offset;
+  const to = state.to === null || scene.row_tokens ? (state.key ?? -1) + 1 : state.to + offset;
+  for (const mark of el.querySelectorAll<HTMLElement>("mark[data-from]")) {
+    const over = from !== null && Number(mark.dataset["from"]) < to && Number(mark.dataset["to"]) > from;
+    mark.classList.toggle("chosen", over);
+    mark.setAttribute("aria-pressed", String(over));
+  }
+}
+
+function numbers(pairs: [string, string][]): HTMLElement {
+  const lines = pairs.map(([key, text]) =>
+    h("div", {}, h("dt", {}, spelled(key)), h("dd", { dir: "auto" }, spelled(text))),
+  );
+  return h("section", { class: "card", "aria-label": "Numbers" }, h("h3", {}, "Numbers"), h("dl", {}, ...lines));
 }
 
 type Piece = { text: string; mark: number | null; weight: number };
@@ -82,7 +113,7 @@ function risk({ value, threshold }: { value: number; threshold: number | null })
   );
 }
 
-function block(passage: Passage, number: number): HTMLElement {
+function block(passage: Passage, number: number, choose: (mark: Mark) => void): HTMLElement {
   const heaviest = Math.max(0, ...passage.marks.map((mark) => mark.weight));
   const text = h("div", { class: "text", dir: "auto" });
   for (const piece of pieces(passage)) {
@@ -90,11 +121,18 @@ function block(passage: Passage, number: number): HTMLElement {
       text.append(spelled(piece.text));
       continue;
     }
+    const mark = passage.marks[piece.mark];
     const level = 1 + Math.min(LEVELS - 1, Math.floor((piece.weight / (heaviest || 1)) * LEVELS));
     text.append(
       h(
         "mark",
-        { class: `l${level}`, id: `heed-mark-${number}-${piece.mark}`, tabindex: 0, title: percent(piece.weight) },
+        {
+          class: `l${level}`,
+          id: `heed-mark-${number}-${piece.mark}`,
+          tabindex: 0,
+          title: percent(piece.weight),
+          ...(mark.tokens && linked(mark, mark.tokens, choose)),
+        },
         spelled(piece.text),
       ),
     );
@@ -110,11 +148,21 @@ function block(passage: Passage, number: number): HTMLElement {
     { class: "card passage" },
     heading,
     text,
-    passage.marks.length ? words(passage, number, heaviest) : null,
+    passage.marks.length ? words(passage, number, heaviest, choose) : null,
   );
 }
 
-function words(passage: Passage, number: number, heaviest: number): HTMLElement {
+function linked(mark: Mark, [from, to]: [number, number], choose: (mark: Mark) => void): Attributes {
+  const press = (event: KeyboardEvent): void => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    choose(mark);
+  };
+  const act = { onclick: () => choose(mark), onkeydown: press };
+  return { role: "button", "aria-pressed": "false", "data-from": from, "data-to": to, ...act };
+}
+
+function words(passage: Passage, number: number, heaviest: number, choose: (mark: Mark) => void): HTMLElement {
   const edges = utf16Offsets(
     passage.text,
     passage.marks.flatMap((mark) => [mark.start, mark.end]),
@@ -127,6 +175,7 @@ function words(passage: Passage, number: number, heaviest: number): HTMLElement 
       const mark = document.getElementById(`heed-mark-${number}-${i}`);
       mark?.scrollIntoView({ block: "center", behavior: "smooth" });
       mark?.focus({ preventScroll: true });
+      choose(passage.marks[i]);
     };
     const said = spelled(passage.text.slice(edges[2 * i], edges[2 * i + 1]));
     return h(

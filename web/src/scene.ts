@@ -33,7 +33,8 @@ export type Flow = {
   rows_total: number;
 };
 
-export type Mark = { start: number; end: number; weight: number };
+/** `tokens`: the keys it stands on, [start, end), where there is a map of the text. */
+export type Mark = { start: number; end: number; weight: number; tokens?: [number, number] | null };
 export type Passage = { label: string; text: string; marks_name: string; marks: Mark[] };
 
 export type Scene = {
@@ -59,6 +60,8 @@ export type Scene = {
   flow?: Flow | null;
   passages: Passage[];
   risk?: { value: number; threshold: number | null } | null;
+  /** What the evidence says of itself, beside a map. */
+  numbers?: [string, string][];
   info: [string, string][];
   notes: string[];
   watermark?: string | null;

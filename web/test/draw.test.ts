@@ -140,3 +140,21 @@ test("undo leaves nothing behind", () => {
   undo();
   expect(el.childNodes).toHaveLength(0);
 });
+
+test("a mark of the evidence chooses its tokens, and a chosen token frames its mark", () => {
+  const marks = [
+    { start: 0, end: 2, weight: 0.6, tokens: [4, 6] as [number, number] },
+    { start: 3, end: 5, weight: 0.4, tokens: null },
+  ];
+  const passages = [{ label: "data", text: "ab cd", marks_name: "share", marks }];
+  const root = show({ headline: "Injection", passages, numbers: [["risk", "0.9"]] }, "view=evidence");
+  const [linked, loose] = root.querySelectorAll<HTMLElement>(".evidence mark");
+  expect(root.querySelector(".evidence dl")!.textContent).toBe("risk0.9");
+  expect(loose.getAttribute("role")).toBeNull();
+  press(linked, "Enter");
+  expect(saved).toContain("from=4&to=6&key=4");
+  expect(linked.getAttribute("aria-pressed")).toBe("true");
+  undo();
+  const again = show({ passages }, "view=evidence&from=9&to=10");
+  expect(again.querySelector(".evidence mark")!.classList.contains("chosen")).toBe(false);
+});

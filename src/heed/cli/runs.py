@@ -1,7 +1,7 @@
 """`heed run`: jobs that ask a model every example of a task and keep the attention beside each answer."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from heed.cli.options import JsonOption
 from heed.cli.output import print_json, print_table, tell
 from heed.cli.run_export import export
 from heed.cli.run_start import FieldOption, fields_of, start
+from heed.errors import InputError
 
 app = typer.Typer(name="run", help="Evaluation runs with attention beside every answer.", no_args_is_help=True)
 app.command("start")(start)
@@ -23,32 +24,39 @@ def list_tasks(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all runs.")] = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """List the tasks that heed ships, and the runs below a folder.
+    """List the tasks that are found by name (heed's, and those in HEED_TASKS_DIR), and the runs below a folder.
 
     Exit codes: 0 listed, 2 bad usage or input, 3 a run is damaged.
     """
-    from heed.evaluation.runs import load_task, read_run, runs_under, task_names
+    from heed.evaluation.runs import read_run, runs_under, task_names
 
-    tasks = [load_task(name) for name in task_names()]
+    tasks = [_listed(name) for name in task_names()]
     runs = [read_run(folder) for folder in runs_under(out)]
     if as_json:
         print_json(
             {
-                "tasks": [
-                    {"name": task.name, "examples": len(task.examples), "description": task.description}
-                    for task in tasks
-                ],
+                "tasks": tasks,
                 "runs": [{"folder": str(run.folder), "finished": run.finished, **run.summary.record()} for run in runs],
             }
         )
         return
-    print_table(
-        [("task", "examples", "about"), *((one.name, str(len(one.examples)), one.description) for one in tasks)]
-    )
+    lines = ((one["name"], str(one["examples"] or "none"), one["description"] or one["error"] or "") for one in tasks)
+    print_table([("task", "examples", "about"), *lines])
     if runs:
         print()
         rows = [(str(run.folder), "yes" if run.finished else "no", run.summary.line) for run in runs]
         print_table([("run", "finished", "result"), *rows])
+
+
+def _listed(name: str) -> dict[str, Any]:
+    """What a list says of a task; of a file that is none, why."""
+    from heed.evaluation.runs import load_task
+
+    try:
+        task = load_task(name)
+    except InputError as error:
+        return {"name": name, "examples": 0, "description": "", "error": str(error)}
+    return {"name": name, "examples": len(task.examples), "description": task.description, "error": None}
 
 
 @app.command()

@@ -180,20 +180,31 @@ class Picture:
         return drawn
 
 
-def show(result: Drawable | Scene | AttentionScene) -> Picture:
+def show(result: Drawable | Scene | AttentionScene, *, evidence: Drawable | Scene | None = None) -> Picture:
     """Make a picture of a result.
 
     Parameters
     ----------
     result
         A verdict, a citation, a trace, a layer's view, anything else with a method ``scene()``, or a scene.
+    evidence
+        Beside a trace: a verdict or a citation about the same text. The page then has it as a view of its own, its
+        marks linked with the maps, and shows how well each head alone finds them.
 
     Raises
     ------
     InputError
-        If the result cannot describe itself as a scene.
+        If the result cannot describe itself as a scene, or the evidence is about a text that the trace does not hold.
     """
-    return Picture(scene_of(result))
+    if evidence is None:
+        return Picture(scene_of(result))
+    marked, describe = scene_of(evidence), getattr(result, "scene", None)
+    if not isinstance(marked, Scene) or not callable(describe) or not hasattr(result, "views"):
+        raise InputError(
+            f"expected a trace, and a verdict or a citation as its evidence; found {type(result).__name__} and "
+            f"{type(evidence).__name__}"
+        )
+    return Picture(describe(evidence=marked))
 
 
 def figure(result: "Drawable | Scene | AttentionScene | Scored", *, kind: "FigureKind | None" = None) -> "Figure":

@@ -48,11 +48,15 @@ def summary(scene: AttentionScene, *, layer: int | None = None, head: int | None
         title=f"{scene.watermark}: {scene.title}" if scene.watermark else scene.title,
         headline=f"{shape}, not read from any model" if scene.kind == "synthetic" else shape,
         tone="neutral",
-        passages=(Passage("text", _marked(scene, weights, sinks), said), *scene.passages),
+        passages=(Passage("text", _marked(scene, weights, sinks), said), *_evidence(scene)),
         facts=(*scene.facts, ("weights", scene.exactness)),
         heads=_grid(scene),
         notes=(*scene.notes, *notes),
     )
+
+
+def _evidence(scene: AttentionScene) -> tuple[Passage, ...]:
+    return () if scene.grounds is None else scene.grounds.scene.passages
 
 
 def _marked(scene: AttentionScene, weights: np.ndarray, sinks: list[int]) -> Evidence:

@@ -10,7 +10,7 @@ import numpy as np
 
 from heed.picture.blocks import check
 from heed.picture.visible import clean
-from heed.text.attention import AttentionScene, Flow, Statistic
+from heed.text.attention import AttentionScene, Flow, Grounds, Statistic
 from heed.text.evidence import HeadGrid, Passage, Scene
 
 VERSION = 1
@@ -46,8 +46,7 @@ def _maps(scene: AttentionScene) -> dict[str, Any]:
         "sinks": list(scene.sinks),
         "statistics": [_statistic(statistic, scene) for statistic in scene.statistics],
         "flow": None if scene.flow is None else _flow(scene.flow, scene.layers),
-        "passages": _passages(scene.passages),
-        "risk": None,
+        **_evidence(scene.grounds),
         "info": _pairs(scene.facts),
         "notes": [clean(note) for note in scene.notes],
         "watermark": scene.watermark,
@@ -61,13 +60,11 @@ def _maps(scene: AttentionScene) -> dict[str, Any]:
 
 def _texts(scene: Scene) -> dict[str, Any]:
     check(scene)
-    risk = None if scene.risk is None else dict(zip(("value", "threshold"), scene.risk, strict=True))
     return {
         "version": VERSION,
         "kind": "verdict" if scene.risk is not None else "citation",
         "title": clean(scene.title),
-        "headline": clean(scene.headline),
-        "tone": scene.tone,
+        **_said(scene),
         "model": "",
         "dtype": "",
         "tokens": [],
@@ -80,13 +77,29 @@ def _texts(scene: Scene) -> dict[str, Any]:
         "statistics": [] if scene.heads is None else [_grid(scene.heads)],
         "flow": None,
         "passages": _passages(scene.passages),
-        "risk": risk,
         "info": _pairs(scene.facts),
         "notes": [clean(note) for note in scene.notes],
         "watermark": None,
         "exactness": "",
         "open": {"view": "evidence"},
     }
+
+
+def _said(scene: Scene) -> dict[str, Any]:
+    risk = None if scene.risk is None else dict(zip(("value", "threshold"), scene.risk, strict=True))
+    return {"headline": clean(scene.headline), "tone": scene.tone, "risk": risk}
+
+
+def _evidence(grounds: Grounds | None) -> dict[str, Any]:
+    """What a result says of the text the maps are of, each mark with its tokens."""
+    if grounds is None:
+        return {"passages": [], "risk": None}
+    check(grounds.scene)
+    passages = _passages(grounds.scene.passages)
+    for passage, places in zip(passages, grounds.marks, strict=True):
+        for mark, span in zip(passage["marks"], places, strict=True):
+            mark["tokens"] = None if span is None else [span.start, span.end]
+    return {**_said(grounds.scene), "passages": passages, "numbers": _pairs(grounds.scene.facts)}
 
 
 def _statistic(statistic: Statistic, scene: AttentionScene) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from heed.attention.score import DotScore
 from heed.errors import InputError
+from heed.probe.grounds import grounds_of, recall
 from heed.probe.headmap import HeadMap
 from heed.probe.statistics import HeadStatistics, head_statistics, sampled
 from heed.probe.view import Kind, LayerKey, LayerView, Stack, usual
-from heed.text.attention import MEAN, AttentionScene, Factors, Flow, Statistic, Store
+from heed.text.attention import MEAN, AttentionScene, Factors, Flow, Grounds, Statistic, Store
+from heed.text.evidence import Scene
 from heed.text.labels import Labels
 from heed.text.span import TokenSpan
 
@@ -100,6 +102,7 @@ def describe(
     head: int = MEAN,
     title: str = "",
     statistics: HeadStatistics | None = None,
+    evidence: Scene | None = None,
 ) -> AttentionScene:
     """A trace as a picture.
 
@@ -114,11 +117,15 @@ def describe(
         What stands above; by default the model's name.
     statistics
         Those of the chosen layers and of `spans_of` the trace, where they are known; else they are measured.
+    evidence
+        What a verdict or a citation of the same text says of it: its marks are linked with the tokens, and each head is
+        measured by whether it finds them (`heed.probe.grounds.recall`).
 
     Raises
     ------
     InputError
-        If there is no such layer or head, or layers differ in their heads, rows or keys.
+        If there is no such layer or head, layers differ in their heads, rows or keys, or the evidence is about a text
+        that is not in the prompt.
     """
     keys = _chosen(trace, stack, kind)
     rows, columns = labels_of(trace, keys[-1])
@@ -126,6 +133,7 @@ def describe(
     first = trace.views[keys[0]]
     maps = TraceMaps(views, _identity(trace, keys))
     found = statistics or head_statistics(trace, layers=keys, spans=spans_of(columns))
+    grounds = None if evidence is None else grounds_of(columns, evidence)
     dtype = str(first.q.dtype).removeprefix("torch.")
     scene = AttentionScene(
         kind="trace",
@@ -143,8 +151,9 @@ def describe(
         special=columns.special,
         spans=columns.spans,
         sinks=(0,),
-        statistics=tuple(_statistics(found)),
+        statistics=(*_statistics(found), *_recall(trace, keys, grounds)),
         flow=_flow(found),
+        grounds=grounds,
         facts=tuple(_facts(trace, keys, found)),
         layer=layer,
         head=head,
@@ -223,6 +232,20 @@ def _statistics(found: HeadStatistics) -> Iterator[Statistic]:
             said = f"Attention of the last token on {name!r}."
             yield Statistic("instruction", "Instruction", said, "share", layers, found.last[..., place])
             return
+
+
+def _recall(trace: "Trace", keys: Sequence[LayerKey], grounds: Grounds | None) -> Iterator[Statistic]:
+    """From the answer's rows, where the trace has one; else from the last row."""
+    if grounds is None:
+        return
+    views = [trace.views[key] for key in keys]
+    first, stop = views[0].first_row, views[0].first_row + views[0].n_rows
+    answer = spans_of(labels_of(trace, keys[-1])[0]).get("answer", TokenSpan(stop - 1, stop))
+    rows = np.arange(max(first, answer.start), min(stop, answer.end))
+    values, chance = recall(views, grounds, rows)
+    read = f"from {len(rows):,} {'row' if len(rows) == 1 else 'rows'}; chance finds {chance:.2f}"
+    said = f"Of the tokens the evidence marks, the share among as many that the head looks at most, {read}."
+    yield Statistic("recall", "Citation recall", said, "share", tuple(key.index for key in keys), values)
 
 
 def _flow(found: HeadStatistics) -> Flow | None:

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from heed.errors import InputError
-from heed.text.evidence import Passage
+from heed.text.evidence import Scene
+from heed.text.span import TokenSpan
 
 Kind = Literal["trace", "array", "synthetic"]
 View = Literal["map", "heads", "tokens", "flow", "evidence"]
@@ -106,6 +107,19 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Grounds:
+    """What a result says of the very text a picture shows: its own scene, and where that stands among the keys.
+
+    ``passages`` are the tokens of each passage of the scene, ``marks`` those of each of its marks; None where there are
+    none.
+    """
+
+    scene: Scene
+    passages: tuple[TokenSpan | None, ...]
+    marks: tuple[tuple[TokenSpan | None, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AttentionScene:
     """Attention of some layers and heads over some tokens, as a picture.
 
@@ -136,7 +150,7 @@ class AttentionScene:
     sinks: tuple[int, ...] = ()
     statistics: tuple[Statistic, ...] = ()
     flow: Flow | None = None
-    passages: tuple[Passage, ...] = ()
+    grounds: Grounds | None = None
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     watermark: str | None = None

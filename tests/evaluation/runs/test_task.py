@@ -139,7 +139,8 @@ def test_examples_are_picked_by_range_and_by_id(write_task):
         pick(task, ids=["1"], lo=0)
 
 
-def test_the_shipped_tasks_are_sound():
+def test_the_shipped_tasks_are_sound(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEED_TASKS_DIR", str(tmp_path))
     assert task_names() == ("notes",)
     task = load_task("notes")
     kinds = [grader_of(one.target, one.expects, where=one.id).kind for one in task.examples]

@@ -16,7 +16,8 @@ from heed.citation.question import Question
 from heed.errors import InputError, RecordError
 from heed.evaluation.runs.example import Example, check_template, split_input
 from heed.evaluation.runs.graders import grader_of
-from heed.evaluation.runs.task_file import read_task_file, read_text
+from heed.evaluation.runs.task_file import SUFFIXES, read_task_file, read_text
+from heed.settings import settings
 
 TEMPLATES: Mapping[str, str] = {
     "explain": (
@@ -66,14 +67,14 @@ class Task:
 
 
 def task_names() -> tuple[str, ...]:
-    """The tasks that heed ships."""
-    folder = files("heed.evaluation.runs").joinpath("tasks")
-    return tuple(sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json")))
+    """The tasks that heed ships and those of the settings' folder, by name."""
+    return tuple(sorted(_named_files()))
 
 
 def load_task(name: str | Path, *, fields: Mapping[str, str] | None = None) -> Task:
-    """Read a task by its file or by the name of a shipped one, and check every example.
+    """Read a task by its file or by its name, and check every example.
 
+    A file of that path comes first, then one of that name in the folder ``HEED_TASKS_DIR``, then heed's own.
     ``fields`` says under which names the file holds what heed calls input, context, question, target, id, units, gold.
 
     Raises
@@ -83,17 +84,22 @@ def load_task(name: str | Path, *, fields: Mapping[str, str] | None = None) -> T
     RecordError
         If the file does not follow its format; the message names line or example, and field.
     """
-    path = Path(name)
-    if not path.is_file():
-        shipped = task_names()
-        if str(name) not in shipped:
-            near = get_close_matches(str(name), shipped, n=3, cutoff=0.4) or shipped
-            raise InputError(
-                f"expected a task file or the name of a task, found {str(name)!r}: nearest are {', '.join(near)}"
-            )
-        text = files("heed.evaluation.runs").joinpath("tasks", f"{name}.json").read_text(encoding="utf-8")
-        return _task(text, ".json", stem=str(name), where=str(name), fields=fields or {})
+    known = _named_files()
+    path = Path(name) if Path(name).is_file() else known.get(str(name))
+    if path is None:
+        near = get_close_matches(str(name), known, n=3, cutoff=0.4) or sorted(known)
+        raise InputError(
+            f"expected a task file or the name of a task, found {str(name)!r}: nearest are {', '.join(near)}; tasks of "
+            f"your own are found by name in {settings().tasks_dir}"
+        )
     return _task(read_text(path), path.suffix.lower(), stem=path.stem, where=path.name, fields=fields or {})
+
+
+def _named_files() -> dict[str, Path]:
+    own = settings().tasks_dir
+    shipped = Path(str(files("heed.evaluation.runs").joinpath("tasks")))
+    found = [*sorted(shipped.iterdir()), *(sorted(own.iterdir()) if own.is_dir() else ())]
+    return {path.stem: path for path in found if path.suffix.lower() in SUFFIXES}
 
 
 def pick(

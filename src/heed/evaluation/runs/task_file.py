@@ -13,6 +13,9 @@ from typing import Any
 from heed.errors import InputError, RecordError
 from heed.jobs.lines import BadLine, parse_line
 
+SUFFIXES = (".json", ".jsonl", ".csv")
+"""The kinds of file, by their endings."""
+
 Placed = tuple[str, Mapping[str, Any]]
 """A record, and where it stands, as messages name it: ``line 3 of task.csv``."""
 
