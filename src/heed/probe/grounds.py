@@ -41,13 +41,14 @@ def grounds_of(labels: Labels, scene: Scene) -> Grounds:
 def recall(
     views: Sequence[LayerView], grounds: Grounds, rows: Int[np.ndarray, " q"]
 ) -> tuple[Float[np.ndarray, "L H"], float]:
-    """How well each head alone finds what is marked, and how well chance does.
+    """How well each head alone finds what is marked most, and how well chance does.
 
-    Of the n marked tokens the share that is among the n tokens of the passages on which the rows have most attention,
-    summed over rows; chance is n in the number of the passages' tokens.
+    Counted are marks of at least half the heaviest one's weight. Of their n tokens the share that is among the n tokens
+    of the passages on which the rows have most attention, summed over rows; chance is n in the number of the passages'
+    tokens.
     """
     pool = _members(grounds.passages)
-    marked = np.isin(pool, _members([span for marks in grounds.marks for span in marks]))
+    marked = np.isin(pool, _members(_heavy(grounds)))
     count = int(marked.sum())
     values = []
     for view in views:
@@ -55,6 +56,13 @@ def recall(
         best = np.argsort(-mass, axis=1, kind="stable")[:, :count]
         values.append(marked[best].mean(1))
     return np.stack(values), count / len(pool)
+
+
+def _heavy(grounds: Grounds) -> list[TokenSpan | None]:
+    spans = [span for passage in grounds.scene.passages for span in passage.evidence.spans]
+    least = max(span.weight for span in spans) / 2
+    places = [place for marks in grounds.marks for place in marks]
+    return [place for span, place in zip(spans, places, strict=True) if span.weight >= least]
 
 
 def _received(view: LayerView, rows: Int[torch.Tensor, " q"]) -> Float[np.ndarray, "H T"]:

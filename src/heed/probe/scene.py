@@ -244,7 +244,7 @@ def _recall(trace: "Trace", keys: Sequence[LayerKey], grounds: Grounds | None) -
     rows = np.arange(max(first, answer.start), min(stop, answer.end))
     values, chance = recall(views, grounds, rows)
     read = f"from {len(rows):,} {'row' if len(rows) == 1 else 'rows'}; chance finds {chance:.2f}"
-    said = f"Of the tokens the evidence marks, the share among as many that the head looks at most, {read}."
+    said = f"Of the tokens the evidence marks most, the share among as many that the head looks at most, {read}."
     yield Statistic("recall", "Citation recall", said, "share", tuple(key.index for key in keys), values)
 
 
