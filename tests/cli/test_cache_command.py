@@ -1,3 +1,6 @@
+from heed.picture.secret import token_of
+
+
 def embedded(tmp_path):
     folder = tmp_path / "cache" / "models" / "embedded"
     folder.mkdir(parents=True)
@@ -15,10 +18,14 @@ def test_info_says_where_and_how_large(heed, tmp_path):
 
 def test_clear_deletes_when_told_so(heed, tmp_path):
     folder = embedded(tmp_path)
+    token = token_of(8000)
+    assert heed("cache", "clear", "--analyses", "--yes").code == 0
+    assert token_of(8000) == token
     done = heed("cache", "clear", "--yes")
     assert done.code == 0
     assert done.out.startswith("deleted 2 MB")
     assert not folder.exists()
+    assert token_of(8000) != token
 
 
 def test_clear_without_a_terminal_asks_for_yes(heed, tmp_path):

@@ -39,8 +39,12 @@ def clear(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete what `heed show` kept, the embedded model and the remains of interrupted pulls. Asks first."""
+    """Delete what `heed show` kept, the embedded model and the remains of interrupted pulls. Asks first.
+
+    Served pictures get new addresses then.
+    """
     from heed.model.cache import CacheInfo, cache_info, clear_cache
+    from heed.picture.secret import forget_tokens
     from heed.probe import analyses_info, clear_analyses
 
     nothing = CacheInfo(analyses_info().path, (), 0.0)
@@ -52,6 +56,8 @@ def clear(
             tell("nothing was deleted")
             return
     kept = clear_analyses()
+    if not only_analyses:
+        forget_tokens()
     deleted = nothing if only_analyses else clear_cache()
     if as_json:
         entries = {"path": str(deleted.path), "deleted": [str(path) for path in deleted.entries], "mb": deleted.mb}

@@ -4,13 +4,9 @@ Comes in: a scene. Goes out: a running server of `heed.picture.tileserver.app`. 
 told otherwise, and its address carries a token that nobody can guess.
 """
 
-import hmac
-import secrets
 import socket
 from collections.abc import Sequence
-from hashlib import sha256
 from ipaddress import ip_address
-from pathlib import Path
 from threading import Thread
 from time import sleep
 from typing import Any, Self
@@ -18,8 +14,8 @@ from typing import Any, Self
 from heed.errors import HeedError, InputError, StoreError
 from heed.extras import require
 from heed.picture.desk import Desk
+from heed.picture.secret import token_of
 from heed.picture.tileserver import app
-from heed.settings import settings
 from heed.text.attention import AttentionScene
 
 _START_S = 20.0
@@ -88,7 +84,7 @@ def serve(
     listening = _listen(host, port)
     port = listening.getsockname()[1]
     try:
-        token = _token(port) if token is None else token
+        token = token_of(port) if token is None else token
     except StoreError:
         listening.close()
         raise
@@ -125,29 +121,3 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise InputError(f"expected a free port to serve at, found {host}:{port}: {error}; name another") from error
-
-
-def _token(port: int) -> str:
-    """A token that nobody can guess, the same for a port as long as heed's cache folder is kept."""
-    path = settings().cache_dir / "serve.secret"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _write_secret(path)
-        secret = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"expected a place for {path}, found: {error}; give a token yourself") from error
-    return hmac.new(secret, str(port).encode(), sha256).hexdigest()[:32]
-
-
-def _write_secret(path: Path) -> None:
-    """Whole or not at all, readable by the user alone; the first of several processes wins."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    partial.touch(mode=0o600, exist_ok=False)
-    try:
-        partial.write_bytes(secrets.token_bytes(32))
-        path.hardlink_to(partial)
-    except FileExistsError:
-        pass
-    finally:
-        partial.unlink()

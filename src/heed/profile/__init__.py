@@ -12,7 +12,7 @@ from heed.profile.learned import PARTS as PARTS
 from heed.profile.learned import LearnedProfile as LearnedProfile
 from heed.profile.profile import Baseline as Baseline
 from heed.profile.profile import Profile as Profile
-from heed.profile.profile import read_json as read_json
 from heed.profile.profile import risk as risk
-from heed.profile.profile import write_json as write_json
 from heed.profile.ranking import RankingProfile as RankingProfile
+from heed.profile.stored import read_json as read_json
+from heed.profile.stored import write_json as write_json

@@ -6,9 +6,10 @@ from pathlib import Path
 from heed.errors import ProfileError
 from heed.profile.learned import VERSION as LEARNED
 from heed.profile.learned import LearnedProfile
-from heed.profile.profile import ModelIdentity, Profile, read_json
+from heed.profile.profile import Profile
 from heed.profile.ranking import VERSION as RANKING
 from heed.profile.ranking import RankingProfile
+from heed.profile.stored import ModelIdentity, read_json
 from heed.settings import settings
 
 AnyProfile = Profile | LearnedProfile | RankingProfile

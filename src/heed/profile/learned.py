@@ -6,7 +6,6 @@ these look back at the instruction. It is fitted for one model and refused for
 another. It knows no task's threshold and no torch.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from heed.errors import ProfileError
-from heed.profile.profile import ModelIdentity, digest_of, read_json, write_json
+from heed.profile.stored import ModelIdentity, digest_of, packed, read_json, reading, refuse_other, unpacked, write_json
 
 VERSION = 2
 PARTS = ("before", "own", "other", "after")
@@ -128,12 +127,7 @@ class LearnedProfile:
         ProfileError
             With what was expected and found.
         """
-        shape = (model.anatomy.layers, model.anatomy.heads)
-        if shape != (self.n_layers, self.n_heads) or model.fingerprint not in self.fingerprints:
-            raise ProfileError(
-                f"expected the weights of {self.model} ({', '.join(self.fingerprints)}), found {model.name} "
-                f"({model.fingerprint}): fit a profile with `heed {self.task} fit --model {model.name}`"
-            )
+        refuse_other(self, model)
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically; weights as base64 of little-endian fp32."""
@@ -145,7 +139,7 @@ class LearnedProfile:
             "quality": dict(self.quality),
             "depth": self.depth,
             "bias": dict(self.bias),
-            "weights": {kind: base64.b64encode(w.astype("<f4").tobytes()).decode() for kind, w in self.weights.items()},
+            "weights": {kind: packed(array) for kind, array in self.weights.items()},
         }
         write_json(path, value)
 
@@ -159,31 +153,17 @@ class LearnedProfile:
             If the file is missing, damaged or of another version.
         """
         value = read_json(path, version=VERSION, kind="profile")
-        try:
-            shape = (
-                len(value["rows"]) + bool(value["pooled"]) * len(POOLS),
-                int(value["depth"]),
-                int(value["n_heads"]),
-                len(PARTS),
-            )
-            weights = {
-                kind: np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(shape).astype(np.float32)
-                for kind, text in value["weights"].items()
-            }
+        with reading(path):
+            rows = len(value["rows"]) + bool(value["pooled"]) * len(POOLS)
+            shape = (rows, int(value["depth"]), int(value["n_heads"]), len(PARTS))
             return cls(
                 **{name: value[name] for name in _PLAIN},
                 rows=tuple(map(int, value["rows"])),
                 fingerprints=tuple(value["fingerprints"]),
                 quality=value["quality"],
                 bias={kind: float(number) for kind, number in value["bias"].items()},
-                weights=weights,
+                weights={kind: unpacked(text, shape) for kind, text in value["weights"].items()},
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ProfileError(
-                f"expected a profile as heed writes it, found {error!r} in {path}: fit it again"
-            ) from error
-        except ProfileError as error:
-            raise ProfileError(f"{error} (in {path})") from error
 
 
 def log_mass(mass: Float[np.ndarray, "*B 4"]) -> Float[np.ndarray, "*B 4"]:

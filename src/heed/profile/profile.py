@@ -3,19 +3,17 @@
 It is fitted for one model and refused for another. It knows no task's threshold and no torch.
 """
 
-import hashlib
-import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from heed.errors import ProfileError
+from heed.profile.stored import ModelIdentity, digest_of, read_json, reading, write_json
 from heed.reduce.contrast import AGGREGATIONS, EPSILON, Aggregation, against_mean
 
 VERSION = 1
@@ -23,25 +21,6 @@ VERSION = 1
 Provenance = Literal["fitted", "published"]
 Baseline = Literal["none", "all_heads"]
 """What a head's share is held against: nothing, or the mean over all heads down to the profile's depth."""
-
-
-class ModelIdentity(Protocol):
-    """What a profile needs to know of a model to tell whether it is the right one."""
-
-    @property
-    def name(self) -> str:
-        """Hub id, folder or file the model came from."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the weights."""
-        ...
-
-    @property
-    def anatomy(self) -> Any:
-        """Layers and heads."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,19 +159,13 @@ class Profile:
             If the file is missing, damaged or of another version.
         """
         value = read_json(path, version=VERSION, kind="profile")
-        try:
+        with reading(path):
             rows = np.array(value["heads"], dtype=np.float64)
             if rows.ndim != 2 or rows.shape[1] != 3 or not (np.isfinite(rows).all() and (rows[:, :2] % 1 == 0).all()):
                 raise ValueError("heads that are not rows of layer, head and weight")
             rest = {name: value[name] for name in value if name not in ("version", "heads", "fingerprints")}
             prints = tuple(value["fingerprints"])
             return cls(heads=rows[:, :2].astype(np.int64), weights=rows[:, 2], fingerprints=prints, **rest)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise ProfileError(
-                f"expected a profile as heed writes it, found {error!r} in {path}: fit it again"
-            ) from error
-        except ProfileError as error:
-            raise ProfileError(f"{error} (in {path})") from error
 
     def _check_choices(self) -> None:
         choices: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -241,37 +214,5 @@ def risk(
     return np.asarray(1.0 - (oriented * np.abs(weights)).sum((1, 2)))
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON, atomically."""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def read_json(path: Path, *, version: int | None, kind: str) -> dict[str, Any]:
-    """Read versioned JSON; of any version if None is given.
-
-    Raises
-    ------
-    ProfileError
-        If it is missing, no JSON object or of another version.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ProfileError(f"expected a {kind} in {path}, found: {error}") from error
-    if not isinstance(value, dict) or version not in (None, value.get("version")):
-        found = value.get("version") if isinstance(value, dict) else type(value).__name__
-        raise ProfileError(f"expected {kind} version {version}, found {found} in {path}: fit it again")
-    return value
-
-
 def _last_part(name: str) -> str:
     return re.split(r"[/\\]", name)[-1]
-
-
-def digest_of(value: object) -> str:
-    """Identity of a JSON value: sha256, the first 16 hex digits."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

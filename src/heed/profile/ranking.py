@@ -6,7 +6,6 @@ retrieval heads (Wu et al., arXiv 2404.15574) and of learned weights over heads 
 torch and no text.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from jaxtyping import Float
 
 from heed.errors import ProfileError
 from heed.profile.learned import FLOOR
-from heed.profile.profile import ModelIdentity, digest_of, read_json, write_json
+from heed.profile.stored import ModelIdentity, digest_of, packed, read_json, reading, refuse_other, unpacked, write_json
 
 VERSION = 3
 _SPREAD = 0.05
@@ -79,19 +78,11 @@ class RankingProfile:
         ProfileError
             With what was expected and found.
         """
-        shape = (model.anatomy.layers, model.anatomy.heads)
-        if shape != (self.n_layers, self.n_heads) or model.fingerprint not in self.fingerprints:
-            raise ProfileError(
-                f"expected the weights of {self.model} ({', '.join(self.fingerprints)}), found {model.name} "
-                f"({model.fingerprint}): fit a profile with `heed {self.task} fit --model {model.name}`"
-            )
+        refuse_other(self, model)
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically; weights as base64 of little-endian fp32."""
-        arrays = {
-            kind: {"shape": list(array.shape), "data": base64.b64encode(array.astype("<f4").tobytes()).decode()}
-            for kind, array in self.weights.items()
-        }
+        arrays = {kind: {"shape": list(array.shape), "data": packed(array)} for kind, array in self.weights.items()}
         plain = {name: getattr(self, name) for name in _PLAIN}
         rest = {"fingerprints": list(self.fingerprints), "quality": dict(self.quality), "weights": arrays}
         write_json(path, {"version": VERSION, **plain, **rest})
@@ -106,19 +97,10 @@ class RankingProfile:
             If the file is missing, damaged or of another version.
         """
         value = read_json(path, version=VERSION, kind="profile")
-        try:
-            weights = {
-                kind: np.frombuffer(base64.b64decode(one["data"], validate=True), "<f4").reshape(one["shape"]).copy()
-                for kind, one in value["weights"].items()
-            }
+        with reading(path):
+            weights = {kind: unpacked(one["data"], one["shape"]) for kind, one in value["weights"].items()}
             plain = {name: value[name] for name in _PLAIN}
             return cls(**plain, fingerprints=tuple(value["fingerprints"]), quality=value["quality"], weights=weights)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ProfileError(
-                f"expected a profile as heed writes it, found {error!r} in {path}: fit it again"
-            ) from error
-        except ProfileError as error:
-            raise ProfileError(f"{error} (in {path})") from error
 
 
 def contrasts(mass: Float[np.ndarray, "*F U"]) -> Float[np.ndarray, "*F U"]:
