@@ -1,11 +1,13 @@
 """How well methods of citation find the facts that answer a question, set by set; `--page` writes CITE.md.
 
 Nothing is judged by weights or heads that saw its set or a set of its family: `learned` and `heads` are found anew for
-each, on the others. A plain run measures what the bars need. `--page` asks every method (hours on two cores):
-ablations get `--slow` questions of each set, all others `--limit` (0: all).
+each, on those rows of the others that the shipped profile was fitted on (`--keep FILE` keeps what was read of them). A
+plain run measures what the bars need. `--page` asks every method (hours on two cores): ablations get `--slow` questions
+of each set, all others `--limit` (0: all).
 """
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +27,9 @@ from heed.settings import settings
 from inputs import embedded
 from machine import environment
 
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+from fit_embedded_citations import rows_of
+
 _PAGE = Path(__file__).parent / "CITE.md"
 _FAMILIES = {"babi": "babi", "hotpotqa": "multihop", "ircot": "multihop"}
 """Sets of one family by how their names begin: the same tasks, or questions of the same source."""
@@ -43,7 +48,7 @@ def family(name: str) -> str:
     return next((own for start, own in _FAMILIES.items() if name.startswith(start)), name)
 
 
-def measure(limit: int, *, page: bool, slow: int) -> list[Claim]:
+def measure(limit: int, *, page: bool, slow: int, keep: Path | None) -> list[Claim]:
     """Read the development sets, ask the methods, hold them against the bars."""
     folder = settings().dev_data
     files = [] if folder is None else sorted((Path(folder) / "cite").glob("*.jsonl"))
@@ -51,7 +56,8 @@ def measure(limit: int, *, page: bool, slow: int) -> list[Claim]:
         raise Skip("no development data: HEED_DEV_DATA names a folder with cite/*.jsonl")
     model = embedded()
     rows = load_questions(files, limit=limit or None)
-    heard = hear_sets(model, rows, progress=_told("read"))
+    taught = rows if QUICK else rows_of(Path(folder or ""))
+    heard = hear_sets(model, taught, keep=keep, progress=_told("read"))
     names = list(dict.fromkeys(row.group for row in rows))
     found = evaluate_citation(
         fixed_methods(model, everything=page),
@@ -139,7 +145,6 @@ def text_of(found: CitationEvaluation, limit: int, slow: int) -> str:
 
 def _told(what: str) -> Progress:
     """Every fiftieth step on stderr: a run takes long."""
-    import sys
 
     def tell(done: int, total: int) -> None:
         if done % 50 == 0 or done == total:
@@ -153,5 +158,6 @@ if __name__ == "__main__":
     parser.add_argument("--limit", type=int, default=pick(40, 4), help="questions of each set; 0: all")
     parser.add_argument("--slow", type=int, default=pick(10, 2), help="questions of each set for ablations, controls")
     parser.add_argument("--page", action="store_true", help="ask every method and write CITE.md")
+    parser.add_argument("--keep", type=Path, help="where to keep what is read to learn from, or to find it")
     options = parser.parse_args()
-    main(__file__, lambda: measure(options.limit, page=options.page, slow=options.slow))
+    main(__file__, lambda: measure(options.limit, page=options.page, slow=options.slow, keep=options.keep))

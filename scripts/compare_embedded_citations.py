@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from fit_embedded_citations import read_all, rows_of
+from fit_embedded_citations import rows_of, told
 
 import heed
 from heed.citation.data import LabelledQuestion
@@ -19,6 +19,7 @@ from heed.citation.fusion import fuse
 from heed.citation.learned import find_ranking
 from heed.citation.lexical import bm25_method
 from heed.citation.scores import Scores, ranked
+from heed.evaluation.cited_left_out import hear_sets
 from heed.measure import bootstrap_interval, recall_at
 from heed.settings import settings
 
@@ -43,7 +44,7 @@ def main() -> int:
         print("expected HEED_DEV_DATA to name a folder with cite/, found nothing", file=sys.stderr)
         return 2
     model, rows = heed.load(), rows_of(data)
-    heard = read_all(model, rows, options.parse_args().keep)
+    heard = hear_sets(model, rows, keep=options.parse_args().keep, progress=told).reads
     depths = {kind: find_ranking(model).depth(kind) for kind in heard}
     lines = [line for kind, reads in heard.items() for line in _lines(kind, reads, rows, depths[kind])]
     PAGE.write_text(HEAD.format(fingerprint=model.fingerprint, at=AT) + "\n".join(lines) + "\n", encoding="utf-8")

@@ -5,14 +5,13 @@ cores; ``--keep FILE`` keeps what was read, so that a second run only does the a
 """
 
 import argparse
-import pickle
 import sys
 from pathlib import Path
 
 import heed
 from heed.citation.data import LabelledQuestion, data_hash, load_questions
-from heed.citation.fit import Read, learn, read_row
-from heed.model import Model
+from heed.citation.fit import learn
+from heed.evaluation.cited_left_out import hear_sets
 from heed.settings import settings
 
 MOST = {
@@ -41,7 +40,7 @@ def main() -> int:
     model, rows = heed.load(), rows_of(data)
     profile = learn(
         model,
-        read_all(model, rows, options.parse_args().keep),
+        hear_sets(model, rows, keep=options.parse_args().keep, progress=told).reads,
         source="scripts/fit_embedded_citations.py",
         data=data_hash(rows),
     )
@@ -52,32 +51,15 @@ def main() -> int:
     return 0
 
 
+def told(done: int, of: int) -> None:
+    """Say how far the reading is."""
+    print(f"\r{done:,} of {of:,} questions", end="", file=sys.stderr)
+
+
 def rows_of(data: Path) -> list[LabelledQuestion]:
     """The questions that can teach: with gold facts, and with others."""
     rows = [row for name, most in MOST.items() for row in load_questions([data / "cite" / f"{name}.jsonl"], limit=most)]
     return [row for row in rows if 0 < len(row.gold) < len(row.question.units)]
-
-
-def read_all(model: Model, rows: list[LabelledQuestion], keep: Path | None) -> dict[str, list[Read]]:
-    """What is heard of every question, and of every answer; what is kept is not read again."""
-    heard: dict[str, list[Read]] = {"question": [], "response": []}
-    if keep is not None and keep.exists():
-        heard = pickle.loads(keep.read_bytes())  # noqa: S301 - one's own file
-    for kind, found in heard.items():
-        own = rows if kind == "question" else [row for row in rows if row.question.response is not None]
-        known = {(one.group, one.id) for one in found}
-        for place, row in enumerate(own):
-            if (row.group, row.id) in known:
-                continue
-            print(f"\r{kind}: {place:,} of {len(own):,} rows", end="", file=sys.stderr)
-            one = read_row(model, row, kind=kind)
-            if one is not None:
-                found.append(one)
-            if keep is not None and place % 50 == 49:
-                keep.write_bytes(pickle.dumps(heard))
-    if keep is not None:
-        keep.write_bytes(pickle.dumps(heard))
-    return heard
 
 
 if __name__ == "__main__":
