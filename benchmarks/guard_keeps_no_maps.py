@@ -1,22 +1,25 @@
 """Attention memory of one check is at most a hundredth of the published way's, by counting the tensors both keep.
 
-Published: the fp16 maps of all layers, alive together. heed: what the probes return for the layers of the profile,
-the logsumexps of all rows, and the largest row block that lives for a moment. Each way runs in a process of its own,
-whose peak beyond the loaded model is told as well; that peak holds everything else of a pass, too.
+Published: the fp16 maps of all layers, alive together. heed: what the probes of a pass return for the layers of the
+profile, the logsumexps of all rows, and the largest block of rows that lives for a moment, with its logits; of a check
+in several passes the largest. Each way runs in a process of its own, whose peak beyond the loaded model is told as
+well; that peak holds everything else of a pass, too.
 """
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 from torch import Tensor
 
 from harness import Claim, at_most, main, pick
-from heed.guard.prompt import encode_pair
-from heed.probe import LayerView, Moment, Probe, TailRows, read
-from heed.probe.layers import layers_of
-from heed.probe.prompt import tokenizer_of
-from heed.profile import LearnedProfile
-from heed.text.windows import windows
+from heed.guard import listening
+from heed.probe import LayerView, Moment, PooledMass, Probe, Reading, TailMass, TokenPull, read
 from inputs import INSTRUCTION, data_of, embedded, guard_of
 from machine import child, held_bytes, peak_bytes, reset_peak
 from published import PublishedWay
@@ -25,31 +28,54 @@ BAR = 0.01
 DTYPE = "float32"
 
 
-class Counting:
-    """A probe that hands on what another one says and counts the attention that was held for it."""
+@dataclass(slots=True)
+class Count:
+    """Bytes of attention that one check holds: in the pass at hand, and the most of any pass."""
 
-    def __init__(self, probe: Probe) -> None:
-        self.probe = probe
-        self.kept = 0
-        self.lse = 0
-        self.block = 0
+    kept: int = 0
+    lse: int = 0
+    block: int = 0
+    most: int = 0
 
-    def __call__(self, view: LayerView, moment: Moment, /) -> Tensor:
-        """Reduce a layer; count its result, its logsumexps, and the rows of weights that were made for it."""
-        value = self.probe(view, moment)
+    def probed(self, probe: Probe, view: LayerView, moment: Moment) -> Tensor:
+        """Reduce a layer; count its result and its logsumexps."""
+        value = probe(view, moment)
         self.kept += value.numel() * 4
         self.lse = 0 if view.lse_of_rows is None else view.lse_of_rows.numel() * 4
-        self.block = max(self.block, value.numel() * 4)
+        self.most = max(self.most, self.kept + self.lse + self.block)
         return value
 
-    @property
-    def nbytes(self) -> int:
-        """Results of all layers; logsumexps and row block of the one at hand."""
-        return self.kept + self.lse + self.block
+    def weights(self, value: Tensor) -> Tensor:
+        """A block of rows; the largest is counted, and as much again for its logits."""
+        self.block = max(self.block, 2 * value.numel() * 4)
+        return value
+
+    def read(self, *prompts: Any, **options: Any) -> Reading:
+        """One pass, counted from nothing."""
+        self.kept = self.block = 0
+        return read(*prompts, **options)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count whatever the guard reads."""
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(listening, "read", self.read))
+            for kind in (TailMass, TokenPull, PooledMass):
+                stack.enter_context(patch.object(kind, "__call__", _counted(self, kind.__call__)))
+            stack.enter_context(patch.object(LayerView, "_weights", _blocks(self, LayerView._weights)))
+            yield
+
+
+def _counted(count: Count, probe: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda own, view, moment: count.probed(partial(probe, own), view, moment)
+
+
+def _blocks(count: Count, weights: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda view, rows, keys: count.weights(weights(view, rows, keys))
 
 
 def guard_bytes(tokens: int) -> dict[str, int]:
-    """What one reading of the guard keeps, and the peak of one check."""
+    """What one check of the guard holds of attention, and its peak in all."""
     model = embedded(DTYPE)
     guard = guard_of(model)
     guard.check(INSTRUCTION, data_of(model, 96, seed=-1))
@@ -57,16 +83,10 @@ def guard_bytes(tokens: int) -> dict[str, int]:
     before = held_bytes()
     reset_peak()
     guard.check(INSTRUCTION, data)
-    peak = peak_bytes() - before
-    profile = guard.profile
-    assert isinstance(profile, LearnedProfile)
-    layers = [key for key in layers_of(model).keys if key.index in profile.layers]
-    spans = windows(data, size=profile.window, overlap=profile.overlap)
-    texts = [data[span.slice()] for span in spans]
-    prompts = [encode_pair(INSTRUCTION, text, tokenizer_of(model), question=profile.question) for text in texts]
-    counting = Counting(TailRows(profile.rows))
-    read(model, prompts, {"rows": counting}, layers=layers)
-    return {"bytes": counting.nbytes, "peak": peak}
+    peak, count = peak_bytes() - before, Count()
+    with count.counting():
+        guard.check(INSTRUCTION, data_of(model, tokens, seed=1))
+    return {"bytes": count.most, "peak": peak}
 
 
 def published_bytes(tokens: int) -> dict[str, int]:

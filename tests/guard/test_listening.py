@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from heed.errors import InputError, ProfileError
 from heed.guard import Calibration, Calibrations, Guard
-from heed.guard.listening import LearnedListening, masses
+from heed.guard.listening import LearnedListening
 from heed.guard.pair import prepare
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, parts_of, query_rows
 from heed.probe import trace
@@ -117,7 +117,8 @@ def features(model, profile, text: str) -> np.ndarray:
     encoded = encode_pair("Sum up.", text, tokenizer_of(model), question=profile.question)
     kept = trace(model, encoded)
     rows = [kept.views[key].rows([len(encoded) + row for row in profile.rows])[0].numpy() for key in kept.layers]
-    return log_mass(masses(np.stack(rows).transpose(2, 0, 1, 3), parts_of(encoded)))
+    attention = np.stack(rows).transpose(2, 0, 1, 3)
+    return log_mass(np.stack([attention[..., part.slice()].sum(-1) for part in parts_of(encoded)], -1))
 
 
 def test_parts_of_a_prompt_hold_all_mass_but_what_lies_between(model, profile) -> None:

@@ -7,7 +7,18 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from heed.errors import InputError
 from heed.model import Model, wrap
-from heed.probe import AllRowsMass, LastRow, LastRowMass, PooledMass, PrefixCache, TailRows, read, trace
+from heed.probe import (
+    AllRowsMass,
+    LastRow,
+    LastRowMass,
+    PooledMass,
+    PrefixCache,
+    TailMass,
+    TailRows,
+    TokenPull,
+    read,
+    trace,
+)
 from heed.text.encode import Encoded
 from heed.text.span import TokenSpan
 
@@ -71,7 +82,29 @@ def test_rows_count_from_the_end_of_each_prompt_whatever_the_padding(model, padd
         np.testing.assert_allclose(own.sum(-1), 1.0, atol=1e-5)
 
 
+def test_masses_and_pulls_are_made_of_these_rows(model) -> None:
+    """Two kinds of weights; prompts of several lengths; shares of the second span, to first order."""
+    texts = [prompt((9, 1)), prompt((15, 2))]
+    spans = [(TokenSpan(0, 3), TokenSpan(3, 7)), (TokenSpan(0, 2), TokenSpan(5, 11))]
+    weights = np.random.default_rng(0).normal(size=(2, len(ROWS), 3, 4)).astype(np.float32)
+    probes = {"mass": TailMass(ROWS), "pull": TokenPull(ROWS, weights, span=1, floor=1e-3)}
+    for how in ({}, {"prefix": PrefixCache()}):
+        reading = read(model, texts, probes, spans=spans, **how)
+        for item, own in enumerate(spans):
+            rows = tail(model, [texts[item]])[0]  # L H R T
+            mass = np.stack([rows[..., span.slice()].sum(-1) for span in own], -1)
+            np.testing.assert_allclose(reading.stack("mass")[item], mass, atol=EXACT)
+            wanted = np.zeros((3, 2, len(texts[item])))
+            part = rows[..., own[1].slice()] / (mass[..., 1, None] + 1e-3)
+            wanted[..., own[1].slice()] = np.einsum("lhrt,krlh->lkt", part, weights)
+            found = reading.stack("pull")[item, ..., : len(texts[item])]
+            np.testing.assert_allclose(found, wanted, atol=20 * EXACT)
+    later = read(model, [texts[0]], probes, spans=spans[:1], new_tokens=2)
+    assert later.stack("pull", 1).size == later.stack("mass", 1).size == 0
+
+
 def test_it_says_how_many_rows_it_needs() -> None:
+    assert TailMass(ROWS).last_rows == TokenPull(ROWS, np.zeros((1, 3, 3, 4)), span=0).last_rows == 6
     assert TailRows(ROWS).last_rows == 6
     assert TailRows((-1,)).last_rows == LastRow().last_rows == LastRowMass().last_rows == 1
 

@@ -11,7 +11,7 @@ import pytest
 
 from heed.errors import ProfileError
 from heed.profile import DEFAULT, PROFILE_FILE, LearnedProfile, Profile, find_profile, fitted_folder, load_profile
-from heed.profile.learned import log_mass
+from heed.profile.learned import FLOOR, log_mass
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def test_what_a_token_adds_is_the_slope_of_the_log_odds(known) -> None:
         risk = known.score(np.concatenate([log_mass(mass), pools])[None], kind="given")[0]
         return float(np.log(risk / (1 - risk)))
 
-    added = known.contributions(rows[..., other], rows[..., other].sum(-1), kind="given")
+    shares = rows[..., other] / (rows[..., other].sum(-1, keepdims=True) + FLOOR)
+    added = np.einsum("qlht,qlh->t", shares, known.pulls[sorted(known.weights).index("given")])
     for token in range(4):
         more = rows.copy()
         more[..., 3 + token] *= 1 + step

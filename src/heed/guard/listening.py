@@ -16,14 +16,25 @@ from heed.guard.pair import Window
 from heed.guard.prompt import parts_of
 from heed.guard.query import QueryTokens, new_tokens
 from heed.model import Model
-from heed.probe import LastRowMass, LayerKey, PooledMass, PrefixCache, Probe, PromptRow, Reading, TailRows, read
+from heed.probe import (
+    LastRowMass,
+    LayerKey,
+    PooledMass,
+    PrefixCache,
+    Probe,
+    PromptRow,
+    Reading,
+    TailMass,
+    TokenPull,
+    read,
+)
 from heed.probe.layers import layers_of
 from heed.profile import LearnedProfile, Profile
 from heed.profile.learned import FLOOR, log_mass
 from heed.reduce.contrast import AGGREGATIONS
 from heed.text.encode import Encoded
 from heed.text.evidence import HeadGrid
-from heed.text.span import CharSpan, TokenSpan
+from heed.text.span import CharSpan
 from heed.text.windows import windows
 
 
@@ -157,18 +168,17 @@ class LearnedListening:
 
     def hear(self, batch: Sequence[Window]) -> list[Heard]:
         """One pass, ended after the profile's depth."""
-        prompts = [window.encoded for window in batch]
-        pooled = self.profile.pooled
-        found = listen(self.model, prompts, self.profile.rows, self._layers, pooled=pooled, prefix=self._prefix)
+        prompts, profile = [window.encoded for window in batch], self.profile
+        pull = TokenPull(profile.rows, profile.pulls, span=2, floor=FLOOR)
+        pooled = profile.pooled
+        found = listen(self.model, prompts, profile.rows, self._layers, pooled=pooled, pull=pull, prefix=self._prefix)
         return [self._heard(listened, window) for listened, window in zip(found, batch, strict=True)]
 
     def _heard(self, listened: "Listened", window: Window) -> Heard:
         kind = "neutral" if not window.question.given and "neutral" in self.profile.weights else "given"
-        rows, parts = listened.rows, parts_of(window.encoded)
-        mass = masses(rows, parts)
         risk = float(self.profile.score(listened.logs[None], kind=kind)[0]) if listened.finite else float("nan")
-        added = self.profile.contributions(rows[..., parts[2].slice()], mass[..., 2], kind=kind)
-        own, other = mass[-1, ..., 1], mass[-1, ..., 2]
+        added = listened.pulls[sorted(self.profile.weights).index(kind), parts_of(window.encoded)[2].slice()]
+        own, other = listened.mass[-1, ..., 1], listened.mass[-1, ..., 2]
         values = np.full((self.profile.n_layers, self.profile.n_heads), np.nan)
         values[: self.profile.depth] = AGGREGATIONS["normalize_sum"](own, other)
         weights = np.zeros_like(values)
@@ -183,10 +193,14 @@ _SHARE = "Share of attention that stayed on the instruction"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listened:
-    """What weights are learned for and multiplied with: query rows, and the logarithms of them and of the pools."""
+    """What weights are learned for and multiplied with: masses of query rows, the logarithms of them and of the pools.
 
-    rows: Float[np.ndarray, "Q L H T"]
+    ``pulls`` are the sums over layers of a `TokenPull`; without one there are none (K = 0).
+    """
+
+    mass: Float[np.ndarray, "Q L H 4"]
     logs: Float[np.ndarray, "R L H 4"]
+    pulls: Float[np.ndarray, "K T"]
     finite: bool
 
 
@@ -197,32 +211,29 @@ def listen(
     layers: Sequence[LayerKey],
     *,
     pooled: bool,
+    pull: TokenPull | None = None,
     prefix: PrefixCache | None = None,
 ) -> list[Listened]:
-    """One pass over windows of like length: query rows, and pools of the data's own tokens if ``pooled``.
+    """One pass over windows of like length: masses of query rows, and pools of the data's own tokens if ``pooled``.
 
     No token of the data sees what stands after it, so that of the pools the last part is 0.
     """
     parts = [parts_of(prompt) for prompt in prompts]
-    probes: dict[str, Probe] = {"rows": TailRows(rows)}
+    probes: dict[str, Probe] = {"mass": TailMass(rows)}
+    if pull is not None:
+        probes["pull"] = pull
     if pooled:
         first, longest = min(part[2].start for part in parts), max(map(len, prompts))
         probes["pools"] = PooledMass(2, last_rows=longest - first, floor=FLOOR)
-    reading = read(model, prompts, probes, layers=layers, spans=[part[:3] for part in parts], prefix=prefix)
-    tail = reading.stack("rows").swapaxes(1, 3).swapaxes(2, 3)  # B L H Q T -> B Q L H T
-    pools = np.pad(reading.stack("pools").swapaxes(1, 3).swapaxes(2, 3), [(0, 0)] * 4 + [(0, 1)]) if pooled else None
-    found = []
-    for item, prompt in enumerate(prompts):
-        own = tail[item, ..., : len(prompt)]
-        logs = log_mass(masses(own, parts[item]))
-        logs = logs if pools is None else np.concatenate([logs, pools[item]])
-        found.append(Listened(own, logs, bool(reading.finite[item])))
-    return found
-
-
-def masses(rows: Float[np.ndarray, "R L H T"], parts: Sequence[TokenSpan]) -> Float[np.ndarray, "R L H 4"]:
-    """Mass of each row on the four parts of its prompt, in [0, 1]."""
-    return np.stack([rows[..., part.slice()].sum(-1) for part in parts], axis=-1)
+    reading = read(model, prompts, probes, layers=layers, spans=parts, prefix=prefix)
+    mass = reading.stack("mass").swapaxes(1, 3).swapaxes(2, 3)  # B L H Q S -> B Q L H S
+    logs = log_mass(mass)
+    if pooled:
+        pools = reading.stack("pools").swapaxes(1, 3).swapaxes(2, 3)
+        pools[..., 3] = 0.0
+        logs = np.concatenate([logs, pools], 1)
+    pulls = np.zeros((len(prompts), 0, 0)) if pull is None else reading.stack("pull").sum(1)
+    return [Listened(mass[item], logs[item], pulls[item], bool(reading.finite[item])) for item in range(len(prompts))]
 
 
 def _layer_keys(model: Model, profile: Profile | LearnedProfile) -> tuple[LayerKey, ...]:

@@ -21,7 +21,9 @@ from heed.probe.probes import Probe as Probe
 from heed.probe.probes import PromptRow as PromptRow
 from heed.probe.probes import Received as Received
 from heed.probe.probes import RowEntropy as RowEntropy
+from heed.probe.probes import TailMass as TailMass
 from heed.probe.probes import TailRows as TailRows
+from heed.probe.probes import TokenPull as TokenPull
 from heed.probe.prompt import encode_prompt as encode_prompt
 from heed.probe.run import Reading as Reading
 from heed.probe.run import read as read

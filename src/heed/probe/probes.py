@@ -7,6 +7,7 @@ A probe of your own needs only the signature of `Probe`.
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -94,6 +95,58 @@ class TailRows:
         if moment.step:
             return moment.members.new_zeros((len(moment.row), 0))
         return view.rows(moment.row + 1 + torch.tensor(self.rows, device=moment.row.device))
+
+
+@dataclass(frozen=True, slots=True)
+class TailMass:
+    """Mass of several of the prompt's last tokens on each span, ``[B, H, R, S]``; nothing of generated tokens.
+
+    ``rows`` count from the end, as those of `TailRows`.
+    """
+
+    rows: tuple[int, ...]
+
+    @property
+    def last_rows(self) -> int:
+        """How many rows at the end it looks at."""
+        return -min(self.rows)
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
+        """Reduce a layer."""
+        if moment.step:
+            return moment.members.new_zeros((len(moment.row), 0))
+        return view.mass(moment.row + 1 + torch.tensor(self.rows, device=moment.row.device), moment.members)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenPull:
+    """What each key adds to weighted sums of log masses on a span, to first order: ``[B, K, T]`` for K sets of weights.
+
+    With p a row's attention on a key and m its mass on the span: the sum over rows and heads of
+    ``weights * p / (m + floor)``, which is the derivative of the sum of ``weights * log(m + floor)`` by log p; 0 for
+    keys outside the span, nothing of generated tokens. ``weights`` is ``[K, R, L, H]``, layers by their index; ``rows``
+    count from the end.
+    """
+
+    rows: tuple[int, ...]
+    weights: Float[np.ndarray, "K R L H"]
+    span: int
+    floor: float = 1e-6
+
+    @property
+    def last_rows(self) -> int:
+        """How many rows at the end it looks at."""
+        return -min(self.rows)
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
+        """Reduce a layer."""
+        if moment.step:
+            return moment.members.new_zeros((len(moment.row), 0))
+        inside = moment.members[:, view.first_key : view.first_key + view.n_keys, self.span]
+        rows = view.rows(moment.row + 1 + torch.tensor(self.rows, device=moment.row.device)) * inside[:, None, None]
+        shares = rows / (rows.sum(-1, keepdim=True) + self.floor)
+        weights = torch.from_numpy(self.weights[:, :, view.key.index]).to(shares)
+        return torch.einsum("bhrt,krh->bkt", shares, weights)
 
 
 @dataclass(frozen=True, slots=True)

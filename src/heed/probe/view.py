@@ -23,8 +23,8 @@ Kind = Literal["self", "cross"]
 RowIndex = int | slice | Sequence[int] | Tensor
 """A row, a stretch, a list, or a tensor ``[B, q]`` of rows that differ from prompt to prompt."""
 
-_BLOCK_ELEMENTS = 1 << 23
-"""Most weights computed at once: 32 MiB of fp32."""
+_BLOCK_ELEMENTS, _LEAST_ROWS = 1 << 19, 16
+"""Weights computed at once: 2 MiB of fp32, which a core's cache holds, or at least so many rows."""
 _SIXTEEN_BITS = 2
 """Bytes of a number below which the kernel's own logsumexp is only good to 5e-5: it is then computed again."""
 
@@ -186,6 +186,6 @@ class LayerView:
         return self.lse_of_rows.gather(2, rows[:, None].expand(-1, self.q.shape[1], -1))
 
     def _blocks(self, rows: Int[Tensor, "b q"]) -> Iterator[Float[Tensor, "B H q T"]]:
-        step = max(1, _BLOCK_ELEMENTS // (self.q.shape[0] * self.q.shape[1] * self.n_keys))
+        step = max(_LEAST_ROWS, _BLOCK_ELEMENTS // (self.q.shape[0] * self.q.shape[1] * self.n_keys))
         for first in range(0, max(1, rows.shape[1]), step):
             yield self._weights(rows[:, first : first + step], slice(0, self.n_keys))

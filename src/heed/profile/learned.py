@@ -108,16 +108,15 @@ class LearnedProfile:
             return worst
         return float(_logistic(np.log(worst / (1.0 - worst)) - self.search_cost * np.log(len(risks))))
 
-    def contributions(
-        self, rows: Float[np.ndarray, "Q L H T"], mass: Float[np.ndarray, "Q L H"], *, kind: str
-    ) -> Float[np.ndarray, " T"]:
-        """What each token of the other part adds to the risk's log-odds, to first order; may be negative.
+    @property
+    def pulls(self) -> Float[np.ndarray, "K Q L H"]:
+        """The weights of the other part's log mass, for each kind of prompt (in order of its name) and query row.
 
-        A token's share of its part's mass, times the weight of that part, summed over rows and heads: the derivative
-        of the log-odds by the logarithm of the attention on the token. Only the Q query rows have a part in it.
+        A token's share of that mass, times its weight, is what it adds to the risk's log-odds, to first order: see
+        `heed.probe.TokenPull`. Pools have no part in it.
         """
-        weights = self.weights[kind][: len(rows), ..., PARTS.index("other")] / (mass + FLOOR)
-        return np.asarray(np.tensordot(weights, rows, axes=3))
+        own = [self.weights[kind][: len(self.rows), ..., PARTS.index("other")] for kind in sorted(self.weights)]
+        return np.stack(own).astype(np.float32)
 
     def refuse_other(self, model: ModelIdentity) -> None:
         """Refuse a model it was not made for.
