@@ -17,6 +17,6 @@ def test_the_notebook_runs(tmp_path):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     said = ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
     assert "of the attention reached the context" in said[1]
-    assert "nats without the best 3" in said[4]
-    assert len(said[5].splitlines()) == 6
+    assert "nats without the best 3" in said[5]
+    assert len(said[6].splitlines()) == 6
     assert any("text/html" in output.get("data", {}) for output in cells[3].outputs)
