@@ -12,7 +12,7 @@ from heed.citation.methods import method
 from heed.errors import ProfileError
 from heed.evaluation.runs import Asking, Reader, Task, load_task, read_run, start
 from heed.evaluation.runs.example import Example
-from heed.model import Model
+from heed.probe import PromptCache
 from heed.probe.prompt import tokenizer_of
 from heed.upstream import LocalUpstream
 from inputs import embedded
@@ -28,15 +28,16 @@ def measure() -> list[Claim]:
         method("learned", model)
     except ProfileError as error:
         raise Skip(str(error)) from error
-    reader = Reader(model)
+    prefix = PromptCache()
+    reader, upstream = Reader(model, prefix=prefix), LocalUpstream(model, prefix=prefix)
     with TemporaryDirectory() as folder:
-        return [*_overhead(model, reader, Path(folder)), _size(model, reader, Path(folder))]
+        return [*_overhead(upstream, reader, Path(folder)), *_long(upstream, reader, Path(folder))]
 
 
-def _overhead(model: Model, reader: Reader, folder: Path) -> Sequence[Claim]:
+def _overhead(upstream: LocalUpstream, reader: Reader, folder: Path) -> Sequence[Claim]:
     task, asking = load_task("notes"), Asking(max_new_tokens=pick(128, 4))
-    start(task, LocalUpstream(model), folder / "warm", asking=asking, reader=reader, limit=1)
-    report = start(task, LocalUpstream(model), folder / "run", asking=asking, reader=reader, limit=pick(EXAMPLES, 1))
+    start(task, upstream, folder / "warm", asking=asking, reader=reader, limit=1)
+    report = start(task, upstream, folder / "run", asking=asking, reader=reader, limit=pick(EXAMPLES, 1))
     summary, samples = report.summary, read_run(report.place.folder).samples
     each = [sample["seconds"]["attention"] / sample["seconds"]["answer"] for sample in samples]
     details = {
@@ -54,15 +55,15 @@ def _overhead(model: Model, reader: Reader, folder: Path) -> Sequence[Claim]:
     ]
 
 
-def _size(model: Model, reader: Reader, folder: Path) -> Claim:
+def _long(upstream: LocalUpstream, reader: Reader, folder: Path) -> Sequence[Claim]:
     examples = load_task("notes").examples
     words = " ".join(one.context for one in examples) * 4
     wanted = pick(LONG_TOKENS, 300) - 400
-    offsets = tokenizer_of(model)(words, return_offsets_mapping=True)["offset_mapping"]
+    offsets = tokenizer_of(reader.model)(words, return_offsets_mapping=True)["offset_mapping"]
     question = "Which bridge is 64 metres long? Say what you know of it."
     long = Example(0, "long", words[: offsets[wanted][1]], question, "footbridge")
     task = Task("long", (long,), {"plain": "{input}"})
-    report = start(task, LocalUpstream(model), folder, asking=Asking(max_new_tokens=pick(256, 4)), reader=reader)
+    report = start(task, upstream, folder, asking=Asking(max_new_tokens=pick(256, 4)), reader=reader)
     sample = read_run(report.place.folder).samples[0]
     details = {
         "prompt tokens": sample["usage"]["prompt_tokens"],
@@ -70,9 +71,13 @@ def _size(model: Model, reader: Reader, folder: Path) -> Claim:
         "status": sample["attention"]["status"],
         "seconds": sample["seconds"],
     }
-    return at_most(
-        "files of an example of 8,000 tokens", sample["attention"]["bytes"] / 1e6, SIZE_BAR, details, unit="MB"
-    )
+    seconds = sample["seconds"]
+    return [
+        at_most(
+            "files of an example of 8,000 tokens", sample["attention"]["bytes"] / 1e6, SIZE_BAR, details, unit="MB"
+        ),
+        reported("attention adds to the time of that example", seconds["attention"] / seconds["answer"], unit="x"),
+    ]
 
 
 if __name__ == "__main__":

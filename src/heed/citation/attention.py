@@ -13,6 +13,7 @@ from heed.citation.reading import Heard, hear, hear_all
 from heed.citation.scores import Method, Scores
 from heed.errors import InputError
 from heed.model import Model
+from heed.probe import PrefixCache
 
 Rows = Literal["question", "response"]
 NO_QUESTION = "N/A"
@@ -44,11 +45,15 @@ class HeardMethod:
     rows: Rows | None = None
     depth: Callable[[bool], int | None] = lambda response: None
     """Layers to run; None: all."""
+    prefix: PrefixCache | None = None
+    """What it holds of a prompt's beginning is not computed again."""
 
     def __call__(self, question: Question) -> Scores:
         """One pass over the prompt."""
         response = looks_from(question, self.rows)
-        return self.weigh(hear(self.model, question, response=response, depth=self.depth(response)), response)
+        depth = self.depth(response)
+        heard = hear(self.model, question, response=response, depth=depth, prefix=self.prefix)
+        return self.weigh(heard, response)
 
     def answer(self, question: Question, max_new_tokens: int) -> tuple[Question, Scores]:
         """Let the model answer, and score what its tokens look at as it does."""
@@ -56,7 +61,14 @@ class HeardMethod:
         return answered, self.weigh(heard, True)
 
 
-def mean_method(model: Model, *, layers: float = 1.0, rows: Rows | None = None, per_token: bool = False) -> HeardMethod:
+def mean_method(
+    model: Model,
+    *,
+    layers: float = 1.0,
+    rows: Rows | None = None,
+    per_token: bool = False,
+    prefix: PrefixCache | None = None,
+) -> HeardMethod:
     """Mean attention mass over all heads of the last share of layers (0.25: the rule of ATTRIEVAL).
 
     ``per_token`` divides a fact's mass by its length in tokens.
@@ -74,10 +86,12 @@ def mean_method(model: Model, *, layers: float = 1.0, rows: Rows | None = None, 
         count = max(1, round(heard.mass.shape[1] * layers))
         return scores_of(heard, heard.mass[:, -count:].mean((1, 2)) / (heard.tokens if per_token else 1.0))
 
-    return HeardMethod(model, weigh, rows)
+    return HeardMethod(model, weigh, rows, prefix=prefix)
 
 
-def heads_method(model: Model, heads: Sequence[tuple[int, int]], *, rows: Rows | None = None) -> HeardMethod:
+def heads_method(
+    model: Model, heads: Sequence[tuple[int, int]], *, rows: Rows | None = None, prefix: PrefixCache | None = None
+) -> HeardMethod:
     """Mean attention mass of chosen heads (layer, head), as QRHead selects them (arXiv 2506.09944).
 
     Raises
@@ -95,7 +109,7 @@ def heads_method(model: Model, heads: Sequence[tuple[int, int]], *, rows: Rows |
         del response
         return scores_of(heard, heard.mass[:, where[:, 0], where[:, 1]].mean(1))
 
-    return HeardMethod(model, weigh, rows, lambda response: int(where[:, 0].max()) + 1)
+    return HeardMethod(model, weigh, rows, lambda response: int(where[:, 0].max()) + 1, prefix)
 
 
 def calibrated_method(model: Model, *, rows: Rows | None = None) -> Method:

@@ -11,12 +11,14 @@ from heed.citation.attrieval_method import AttrievalMethod
 from heed.citation.citation import Citation, Fact, Sentence
 from heed.citation.faithfulness import faithfulness
 from heed.citation.generate import answer
+from heed.citation.methods import known_settings
 from heed.citation.methods import method as method_of
 from heed.citation.question import Question
 from heed.citation.scores import Method, Scores, ranked
 from heed.citation.units import sentences_of
 from heed.errors import InputError
 from heed.model import Model
+from heed.probe import PrefixCache
 from heed.profile import RankingProfile
 from heed.text.span import CharSpan
 
@@ -37,6 +39,7 @@ def cite(
     top: int = 10,
     check: bool = False,
     max_new_tokens: int = 256,
+    prefix: PrefixCache | None = None,
     **settings: Any,
 ) -> Citation:
     """Which facts of the context the answer, or the question, rests on.
@@ -53,6 +56,9 @@ def cite(
         The facts, as stretches of the context (texts or spans, in order), by default its sentences; most facts named.
     check
         Also measure faithfulness: how much less probable the answer is without the facts (needs an answer).
+    prefix
+        Keys and values of prompts that begin alike, such as several questions about one context: what it holds is not
+        computed again by the methods that weigh heads (``learned``, ``all_layers``, ``last_quarter``, ``heads``).
 
     Raises
     ------
@@ -70,7 +76,8 @@ def cite(
     if top < 1:
         raise InputError(f"expected at least one fact to be named, found top={top}")
     asked, whole = Question.of(question, context, response, units), rows == "question"
-    chosen = method_of(method, model, **({} if rows is None else {"rows": rows}), **settings)
+    told = {"rows": rows, "prefix": prefix if "prefix" in known_settings(method, model) else None}
+    chosen = method_of(method, model, **{name: one for name, one in told.items() if one is not None}, **settings)
     generated = _answered(model, asked, chosen, max_new_tokens, whole=whole) if generate else None
     asked, found = generated or (asked, chosen(asked))
     made = _citation(asked, found, top=top)

@@ -9,6 +9,7 @@ from heed.citation.reading import Heard
 from heed.citation.scores import Scores
 from heed.errors import ProfileError
 from heed.model import Model
+from heed.probe import PrefixCache
 from heed.profile import AnyProfile, RankingProfile, find_profile
 
 TASK = "cite"
@@ -34,7 +35,11 @@ def find_ranking(model: Model, profile: RankingProfile | Path | str | None = Non
 
 
 def learned_method(
-    model: Model, *, profile: RankingProfile | Path | str | None = None, rows: Rows | None = None
+    model: Model,
+    *,
+    profile: RankingProfile | Path | str | None = None,
+    rows: Rows | None = None,
+    prefix: PrefixCache | None = None,
 ) -> HeardMethod:
     """Rank by the profile's weights over all heads; rows of the answer where there is one, else of the question.
 
@@ -58,4 +63,4 @@ def learned_method(
             windows=heard.windows,
         )
 
-    return HeardMethod(model, weigh, rows, lambda response: own.depth("response" if response else "question"))
+    return HeardMethod(model, weigh, rows, lambda response: own.depth("response" if response else "question"), prefix)

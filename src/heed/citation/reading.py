@@ -47,7 +47,9 @@ class Heard:
         return float(np.average(self.context.mean((1, 2)), weights=self.rows))
 
 
-def hear(model: Model, question: Question, *, response: bool, depth: int | None = None) -> Heard:
+def hear(
+    model: Model, question: Question, *, response: bool, depth: int | None = None, prefix: PrefixCache | None = None
+) -> Heard:
     """Read the prompt once, or once for each stretch of the context if it does not fit the model's window.
 
     Parameters
@@ -56,6 +58,8 @@ def hear(model: Model, question: Question, *, response: bool, depth: int | None 
         Look from the answer's tokens; else from the question's, with no answer in the prompt.
     depth
         Layers to run; by default all.
+    prefix
+        What it holds of the prompt's beginning is not computed again.
 
     Raises
     ------
@@ -64,17 +68,24 @@ def hear(model: Model, question: Question, *, response: bool, depth: int | None 
     TooLongError
         If the question, the answer and one fact do not fit the model's window.
     """
-    return hear_all(model, [question], response=response, depth=depth)[0]
+    return hear_all(model, [question], response=response, depth=depth, prefix=prefix)[0]
 
 
-def hear_all(model: Model, questions: Sequence[Question], *, response: bool, depth: int | None = None) -> list[Heard]:
+def hear_all(
+    model: Model,
+    questions: Sequence[Question],
+    *,
+    response: bool,
+    depth: int | None = None,
+    prefix: PrefixCache | None = None,
+) -> list[Heard]:
     """The same for several questions (or answers) about one context, whose tokens are computed once; see `hear`."""
     if response and any(question.response is None for question in questions):
         raise InputError("expected a response to look from, found none: give one, generate one, or rows='question'")
     asked = [q if response else Question(q.text, q.context, q.units) for q in questions]
     longest = max(asked, key=lambda question: len(question.text) + len(question.response or ""))
     parts = stretches(model, longest)
-    heard = [_hear(model, asked, part, response=response, depth=depth) for part in parts]
+    heard = [_hear(model, asked, part, response=response, depth=depth, prefix=prefix) for part in parts]
     return [_joined(own) for own in zip(*heard, strict=True)]
 
 
@@ -130,7 +141,13 @@ def _fits(model: Model, question: Question, run: tuple[int, int]) -> bool:
 
 
 def _hear(
-    model: Model, questions: Sequence[Question], run: tuple[int, int], *, response: bool, depth: int | None
+    model: Model,
+    questions: Sequence[Question],
+    run: tuple[int, int],
+    *,
+    response: bool,
+    depth: int | None,
+    prefix: PrefixCache | None,
 ) -> list[Heard]:
     """One pass over prompts that share context and facts."""
     prompts, facts = zip(*(encode_run(model, question, run) for question in questions), strict=True)
@@ -141,7 +158,8 @@ def _hear(
         [prompt.part(CONTEXT), *own, *groups] for prompt, own, (groups, _) in zip(prompts, facts, looks, strict=True)
     ]
     layers = [key for key in layers_of(model).keys if depth is None or key.index < depth]
-    prefix = PrefixCache(size=1, longest=max(map(len, prompts))) if len(prompts) > 1 else None
+    if prefix is None and len(prompts) > 1:
+        prefix = PrefixCache(size=1, longest=max(map(len, prompts)))
     reading = read(model, prompts, {"mass": GroupMass(count, rows)}, layers=layers, spans=spans, prefix=prefix)
     mass = reading.stack("mass").transpose(0, 3, 1, 2, 4)[..., :-count]  # B L H G S -> B G L H S
     if not reading.finite.all() or not np.isfinite(mass).all():

@@ -13,6 +13,7 @@ from heed.cli.output import print_json, print_table, progress_bar, tell
 if TYPE_CHECKING:
     from heed.evaluation.runs import Asking, Reader, RunReport, Summary
     from heed.model import Model
+    from heed.probe import PromptCache
     from heed.upstream import Upstream
 
 DONE, INCOMPLETE = 0, 3
@@ -100,14 +101,17 @@ def start(
     if local and answering.base_url is not None:
         raise typer.BadParameter("expected --answer-model beside it, found none", param_hint="--base-url")
     loaded = load_model(model, dtype=dtype, device=device) if local or attention else None
-    upstream, details = _upstream(loaded if local else None, answering)
+    from heed.probe import PromptCache
+
+    prefix = PromptCache() if local and attention else None
+    upstream, details = _upstream(loaded if local else None, answering, prefix)
     with progress_bar("answering") as bar:
         report = start_run(
             found,
             upstream,
             out,
             asking=_asking(answering, template, details),
-            reader=_reader(loaded, method) if attention else None,
+            reader=_reader(loaded, method, prefix) if attention else None,
             lo=chosen.lo,
             hi=chosen.hi,
             limit=chosen.limit,
@@ -136,7 +140,9 @@ def fields_of(words: list[str] | None) -> dict[str, str]:
     return {name: theirs for name, _, theirs in pairs}
 
 
-def _upstream(model: "Model | None", answering: Answering) -> "tuple[Upstream, dict[str, Any]]":
+def _upstream(
+    model: "Model | None", answering: Answering, prefix: "PromptCache | None"
+) -> "tuple[Upstream, dict[str, Any]]":
     """Who answers, and what the answers depend on beside the settings of `Asking`."""
     from heed.upstream import LocalUpstream, OpenAIUpstream
 
@@ -144,7 +150,7 @@ def _upstream(model: "Model | None", answering: Answering) -> "tuple[Upstream, d
     if model is not None:
         dtype = str(model.dtype).removeprefix("torch.")
         details = {"kind": "local", "fingerprint": model.fingerprint, "dtype": dtype, "timeout": timeout}
-        return LocalUpstream(model, timeout=timeout), details
+        return LocalUpstream(model, timeout=timeout, prefix=prefix), details
     assert answering.answer_model is not None
     limit: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
     server = OpenAIUpstream(answering.answer_model, base_url=answering.base_url, **limit)
@@ -157,13 +163,13 @@ def _asking(answering: Answering, template: str | None, details: dict[str, Any])
     return Asking(template, answering.max_new_tokens, answering.temperature, answering.seed, details)
 
 
-def _reader(model: "Model | None", method: str) -> "Reader":
+def _reader(model: "Model | None", method: str, prefix: "PromptCache | None") -> "Reader":
     from heed.citation.methods import method as method_of
     from heed.evaluation.runs import Reader
 
     assert model is not None
     method_of(method, model)  # a method that cannot be had is found before the first answer
-    return Reader(model, method)
+    return Reader(model, method, prefix=prefix)
 
 
 def _show(report: "RunReport", *, as_json: bool) -> None:

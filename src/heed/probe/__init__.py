@@ -11,6 +11,7 @@ from heed.probe.likelihood import next_token_divergence as next_token_divergence
 from heed.probe.likelihood import token_logprobs as token_logprobs
 from heed.probe.mean_rows import MeanRows as MeanRows
 from heed.probe.prefix import PrefixCache as PrefixCache
+from heed.probe.prefix import PromptCache as PromptCache
 from heed.probe.probes import AllRowsMass as AllRowsMass
 from heed.probe.probes import GroupMass as GroupMass
 from heed.probe.probes import LastRow as LastRow

@@ -20,7 +20,8 @@ class AnswerRows:
 
     With ``keep`` None every weight: ``[B, H, R, C]``; else the ``keep`` heaviest of each row and their places within
     ``keys``: ``[B, 2, H, R, keep]``, heaviest first. ``heads`` False: the mean over heads, H = 1. Of a layer that is
-    not among ``layers`` nothing, ``[B, 0]``.
+    not among ``layers`` nothing, ``[B, 0]``. ``last_rows`` is how many of the prompt's last rows hold them all, 0 if
+    that is not known.
     """
 
     layers: frozenset[LayerKey]
@@ -28,6 +29,7 @@ class AnswerRows:
     keys: TokenSpan
     keep: int | None = None
     heads: bool = True
+    last_rows: int = 0
 
     def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
         """Reduce a layer."""

@@ -104,11 +104,24 @@ class PrefixCache:
 class PromptCache(PrefixCache):
     """Keys and values of one whole prompt, computed once: other prompts use as much of it as they begin with.
 
-    For many variants of one text. Holds ``2 L K T D`` numbers for the T tokens.
+    For many variants of one text, or to read what was just generated. Holds ``2 L K T D`` numbers for the T tokens.
     """
 
     prompt: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Its ids, ``[T]``."""
+
+    def adopt(self, model: Model, ids: np.ndarray, cache: "DynamicCache") -> None:
+        """Take over the keys and values that a generation made of these tokens, instead of computing them.
+
+        Nothing is taken of a model whose layers forget (`keeps_whole_past`).
+        """
+        if not keeps_whole_past(model):
+            return
+        held: list[Any] = cache.layers
+        layers = tuple((layer.keys[:, :, : len(ids)], layer.values[:, :, : len(ids)]) for layer in held)
+        kept = _Kept(ref(model.hf), ids, layers, layers_of(model).keys[-1], mechanism_of(model.hf))
+        with self._lock:
+            self.prompt, self._kept = ids, deque([kept])
 
     def _find(self, model: Model, prompts: Sequence[np.ndarray], last: LayerKey, tail: int) -> _Kept | None:
         longest = max(map(len, prompts))

@@ -1,6 +1,7 @@
 """A model in this process answers: heed's own rendering, plain decoding by transformers.
 
-Messages come in, an `Answer` goes out. Nothing is read on the way, so that the answer costs what the model costs.
+Messages come in, an `Answer` goes out. Nothing is read on the way, so that the answer costs what the model costs; but
+the keys and values that were made can be handed to who reads the answer next.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from heed.errors import InputError
 from heed.interface.session import lock_of
 from heed.model import Model
 from heed.probe.forward import memory_errors, pad_id
+from heed.probe.prefix import PromptCache
 from heed.probe.prompt import encode_prompt, tokenizer_of
 from heed.probe.run import check_length
 from heed.text.encode import Encoded
@@ -35,6 +37,8 @@ class LocalUpstream:
         A model with its tokenizer.
     timeout
         Seconds after which an answer is cut short (``finish`` is then ``timeout``); None: no bound.
+    prefix
+        Takes over the keys and values of each prompt: a reader with the same one does not compute them again.
 
     Raises
     ------
@@ -42,11 +46,11 @@ class LocalUpstream:
         If the model came without a tokenizer, or ``timeout`` is not above 0.
     """
 
-    def __init__(self, model: Model, *, timeout: float | None = None) -> None:
+    def __init__(self, model: Model, *, timeout: float | None = None, prefix: PromptCache | None = None) -> None:
         tokenizer_of(model)
         if timeout is not None and not timeout > 0:
             raise InputError(f"expected a timeout above 0 seconds, found {timeout}")
-        self.model, self.timeout = model, timeout
+        self.model, self.timeout, self.prefix = model, timeout, prefix
 
     @property
     def name(self) -> str:
@@ -84,8 +88,16 @@ class LocalUpstream:
             drawn = {"do_sample": True, "temperature": temperature, "top_k": 0}
         ids = torch.from_numpy(encoded.ids)[None].to(self.model.device)
         with lock_of(hf), _decoding(hf, pad_token_id=pad_id(self.model), max_time=self.timeout, **drawn):
-            out = hf.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most)
-        return [int(token) for token in (out[0] if self.model.anatomy.encoder_decoder else out[0, ids.shape[1] :])]
+            made = hf.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=most,
+                return_dict_in_generate=True,
+            )
+        if self.prefix is not None:
+            self.prefix.adopt(self.model, encoded.ids, made.past_key_values)
+        out = made.sequences[0]
+        return [int(token) for token in (out if self.model.anatomy.encoder_decoder else out[ids.shape[1] :])]
 
     def _finish(self, ids: list[int], most: int) -> Finish:
         ends = self.model.hf.generation_config.eos_token_id

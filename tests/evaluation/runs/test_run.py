@@ -5,7 +5,9 @@ import pytest
 
 from heed.errors import InputError, JobError, UpstreamUnreachableError
 from heed.evaluation.runs import Asking, Reader, load_task, read_run, start
+from heed.evaluation.runs import rows as rows_module
 from heed.evaluation.runs.samples import read_samples
+from heed.probe import PromptCache
 from heed.upstream import Answer, LocalUpstream
 
 PEARS = "Answer: "
@@ -315,3 +317,34 @@ def test_what_is_read_is_what_was_generated_from(tiny_model, write_task):
     asked = encode_prompt(tiny_model, [{"role": "user", "content": prompt.text}])
     read = encode_question(Question.of(prompt.after, prompt.context, "Two."), tiny_model.tokenizer)
     assert np.array_equal(read.ids[: len(asked)], asked.ids)
+
+
+def test_a_reader_goes_on_from_what_the_answer_left(tiny_model, go, tmp_path, monkeypatch):
+    """Only the answer's own tokens are computed, and the numbers are the same to rounding."""
+    left, read = [], rows_module.read
+
+    def counted(*args, **options):
+        found = read(*args, **options)
+        left.append(len(args[1][0]) - found.reused_tokens)
+        return found
+
+    monkeypatch.setattr(rows_module, "read", counted)
+    asking, prefix = Asking(max_new_tokens=5), PromptCache()
+    alone = go(LocalUpstream(tiny_model), 3, asking=asking, reader=Reader(tiny_model, "all_layers"))
+    assert min(left) > 40
+    left.clear()
+    reader, upstream = Reader(tiny_model, "all_layers", prefix=prefix), LocalUpstream(tiny_model, prefix=prefix)
+    after = start(load_task(tmp_path / "sums.json"), upstream, tmp_path / "b", asking=asking, reader=reader)
+    assert len(left) == 3
+    assert max(left) < 20  # the answer, and what the template sets behind it
+    assert upstream.prefix.prompt.size > 40
+    one, two = (report.place.attention / "example_0001" / "essential_attention_data.npz" for report in (alone, after))
+    with np.load(one) as before, np.load(two) as now:
+        assert before.files == now.files
+        for name in before.files:
+            if before[name].dtype.kind == "f":
+                np.testing.assert_allclose(now[name], before[name], atol=2e-3)
+            else:
+                np.testing.assert_array_equal(now[name], before[name])
+    facts = [read_samples(report.place.samples)[1]["attention"]["ranking"] for report in (alone, after)]
+    assert facts[0] == facts[1]

@@ -15,6 +15,7 @@ from heed.errors import HeedError, TooLongError
 from heed.evaluation.runs.example import Example, Prompt
 from heed.evaluation.runs.rows import BUDGET, AnswerAttention, read_rows
 from heed.model import Model
+from heed.probe import PrefixCache
 from heed.text.span import CharSpan
 
 Status = Literal["ok", "no_context", "no_answer", "failed"]
@@ -42,6 +43,8 @@ class Reader:
     """Reads prompt and answer with a local model.
 
     ``method`` is one of `heed.cite`, ``options`` go to it; ``top`` facts are named; ``budget`` are bytes of each array.
+    ``prefix``, if who answers has the same one, holds what the model computed of the prompt when it answered: then only
+    the answer's tokens are computed.
     """
 
     model: Model
@@ -49,6 +52,7 @@ class Reader:
     options: Mapping[str, Any] = field(default_factory=dict)
     top: int = 10
     budget: int = BUDGET
+    prefix: PrefixCache | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -93,11 +97,12 @@ class Reader:
             method=self.method,
             units=own,
             top=self.top + len(lead),
+            prefix=self.prefix,
             **self.options,
         )
         citation = _without_lead(cited, prompt.context, units, self.top) if lead else cited
         try:
-            rows = read_rows(self.model, asked, skip=len(before), budget=self.budget)
+            rows = read_rows(self.model, asked, skip=len(before), budget=self.budget, prefix=self.prefix)
         except TooLongError as error:
             return Analysis("ok", f"read in stretches, so there are no arrays: {error}", citation)
         return Analysis("ok", "", citation, rows)

@@ -12,7 +12,7 @@ from heed.citation.prompt import CONTEXT, RESPONSE, encode_question
 from heed.citation.question import Question
 from heed.errors import InputError, UnsupportedModelError
 from heed.model import Model
-from heed.probe import LayerKey, read
+from heed.probe import LayerKey, PrefixCache, read
 from heed.probe.answer_rows import AnswerRows
 from heed.probe.layers import layers_of
 from heed.probe.prompt import tokenizer_of
@@ -64,10 +64,13 @@ class AnswerAttention:
     seconds: float
 
 
-def read_rows(model: Model, question: Question, *, skip: int = 0, budget: int = BUDGET) -> AnswerAttention:
+def read_rows(
+    model: Model, question: Question, *, skip: int = 0, budget: int = BUDGET, prefix: PrefixCache | None = None
+) -> AnswerAttention:
     """Read the answer's rows on the context, teacher-forced.
 
-    ``skip`` characters at the start of the context are left out, and offsets count from there; ``budget`` are bytes.
+    ``skip`` characters at the start of the context are left out, and offsets count from there; ``budget`` are bytes;
+    what ``prefix`` holds of the prompt is not computed again.
 
     Raises
     ------
@@ -84,11 +87,12 @@ def read_rows(model: Model, question: Question, *, skip: int = 0, budget: int = 
     rows, keys = encoded.part(RESPONSE), encoded.locate(own)
     layers, last = _layers(model)
     keep = _keep(len(layers) * model.anatomy.heads * len(rows), len(keys), budget)
+    tail = len(encoded) - rows.start
     probes = {
-        "essential": AnswerRows(frozenset(layers), rows, keys, keep=keep),
-        "averaged": AnswerRows(frozenset(last), rows, keys, heads=False),
+        "essential": AnswerRows(frozenset(layers), rows, keys, keep=keep, last_rows=tail),
+        "averaged": AnswerRows(frozenset(last), rows, keys, heads=False, last_rows=tail),
     }
-    reading = read(model, [encoded], probes, layers=sorted({*layers, *last}))
+    reading = read(model, [encoded], probes, layers=sorted({*layers, *last}), prefix=prefix)
     heard = reading.steps[0]
     every = np.stack([heard["essential"][key][0] for key in layers])
     mean = np.mean([heard["averaged"][key][0, 0] for key in last], 0)
