@@ -64,8 +64,6 @@ class ModelError(HeedError):
 class ModelNotFoundError(ModelError):
     """No folder, file, package or hub id of that name can be found."""
 
-    exit_code = 2
-
 
 class BrokenModelError(ModelError):
     """The model was found, but it is cut, corrupt or not a model."""

@@ -211,7 +211,7 @@ def test_a_model_that_cannot_be_loaded_is_reported(heed, tiny, context, tmp_path
     done = heed(*words, broken)
     assert (done.code, "Traceback" in done.err) == (3, False)
     assert len(done.err.splitlines()) == 1
-    assert heed(*words, "no-such-model").code == 2
+    assert heed(*words, "no-such-model").code == 3
 
 
 def test_the_shipped_example_is_cited(heed, tiny):

@@ -35,7 +35,7 @@ def test_without_a_threshold_all_are_abstained_from(heed, guarded, two):
 
 def test_without_the_embedded_model_the_way_to_it_is_named(heed, tmp_path):
     done = heed("demo")
-    assert done.code == 2
+    assert done.code == 3
     assert "run `heed models pull`" in done.err
     assert not (tmp_path / "heed-demo.html").exists()
 

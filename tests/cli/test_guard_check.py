@@ -173,9 +173,9 @@ def test_query_tokens_are_used(heed, guarded, text, word):
 
 
 @pytest.mark.parametrize("name", ["./no-such-model", "embedded"])
-def test_a_model_that_is_not_there_is_bad_input(heed, text, name):
+def test_a_model_that_is_not_there_could_not_run(heed, text, name):
     done = heed("guard", "check", text, "--model", name)
-    assert done.code == 2
+    assert done.code == 3
     assert "found" in done.err
 
 

