@@ -9,6 +9,7 @@
 
 #define HEED_FORWARD HEED_JOIN(heed_forward, HEED_VARIANT, HEED_REAL)
 #define HEED_BACKWARD HEED_JOIN(heed_backward, HEED_VARIANT, HEED_REAL)
+#define HEED_DECODE HEED_JOIN(heed_decode, HEED_VARIANT, HEED_REAL)
 
 using Real = HEED_REAL;
 
@@ -22,9 +23,10 @@ struct Case {
   double p;
   bool causal, biased, dropped;
   int64_t window;
+  double strength = 1;
   std::vector<Real> q, k, v, grad_out, mask, out, lse, entropy, top, mean, delta, grad_q, grad_k, grad_v;
   std::vector<uint8_t> key_mask;
-  std::vector<double> powers, slopes, grad_p;
+  std::vector<double> powers, slopes, strengths, grad_p;
   Problem problem{};
 };
 
@@ -72,19 +74,23 @@ static void prepare(Case& c) {
 }
 
 static void run(const Pass& pass, const Problem& problem) {
+  const int64_t shared_bytes = pass.shared_bytes == nullptr ? 0 : pass.shared_bytes(&problem);
   char* scratch = static_cast<char*>(std::aligned_alloc(64, size_t(pass.scratch_bytes(&problem))));
-  for (int64_t task = 0; task < pass.tasks(&problem); task++) pass.run(&problem, task, scratch);
-  std::free(scratch);
+  char* shared = static_cast<char*>(std::aligned_alloc(64, size_t(shared_bytes)));
+  for (int64_t task = 0; task < pass.tasks(&problem); task++) pass.run(&problem, task, scratch, shared);
+  if (pass.finish != nullptr) pass.finish(&problem, shared);
+  std::free(scratch), std::free(shared);
 }
 
 static double distance(const Case& c, const Real* q, const Real* k) {
   const int64_t half = c.n.width / 2;
-  double sum = 0, top = 0;
+  double sum = 0, top = 0, lengths[2] = {};
   for (int64_t d = 0; d < c.n.width; d++) {
     const double size = std::fabs(double(q[d]) - k[d]);
     const double pair = d < half ? std::hypot(size, double(q[d + half]) - k[d + half]) : 0;
     switch (c.kernel) {
       case kDot: sum -= double(q[d]) * k[d]; break;
+      case kCosine: sum -= double(q[d]) * k[d], lengths[0] += q[d] * q[d], lengths[1] += k[d] * k[d]; break;
       case kL1: sum += size; break;
       case kL2: case kSqeuclidean: sum += size * size; break;
       case kLp: sum += std::pow(size, c.p); break;
@@ -93,6 +99,7 @@ static double distance(const Case& c, const Real* q, const Real* k) {
       case kLinf2: top = std::fmax(top, pair); break;
     }
   }
+  if (c.kernel == kCosine) return sum / std::sqrt((lengths[0] + 1e-8) * (lengths[1] + 1e-8));
   return top + (c.kernel == kL2 ? std::sqrt(sum) : c.kernel == kLp ? std::pow(sum, 1 / c.p) : sum);
 }
 
@@ -107,7 +114,7 @@ static double plain_loss(const Case& c) {
     for (int64_t j = 0; j < n.keys; j++) {
       const int64_t back = position - j;
       if ((c.causal && back < 0) || (c.window && std::llabs(back) >= c.window)) continue;
-      double s = -distance(c, &c.q[size_t(row * n.width)], &c.k[size_t((first + j) * n.width)]);
+      double s = -c.strength * distance(c, &c.q[size_t(row * n.width)], &c.k[size_t((first + j) * n.width)]);
       if (c.biased && !c.key_mask[size_t(b * n.keys + j)]) continue;
       if (c.biased) s += c.mask[size_t(row * n.keys + j)] - 0.1 * double(std::llabs(back));
       const double e = std::exp(s);
@@ -136,14 +143,32 @@ static double slope(Case& c, Real& x) {
   return (up - down) / total;
 }
 
+static double loss_of(const Case& c) {
+  double loss = 0;
+  for (size_t i = 0; i < c.out.size(); i++) loss += double(c.out[i]) * c.grad_out[i];
+  return loss;
+}
+
+// Few queries, with keys as they lie, in one part and in several.
+static bool check_decoding(Case& c) {
+  prepare(c);
+  bool fine = true;
+  c.strength = 0.5;
+  c.strengths.assign(size_t(c.n.heads), c.strength), c.problem.strength = c.strengths.data();
+  for (int64_t threads : {1, 2}) {
+    c.problem.threads = threads;
+    c.out.assign(c.out.size(), 0);
+    run(HEED_DECODE, c.problem);
+    fine &= c.dropped ? bool(std::isfinite(loss_of(c))) : near("decoded loss", c, loss_of(c), plain_loss(c));
+  }
+  return fine;
+}
+
 static bool check(Case& c) {
   prepare(c);
   run(HEED_FORWARD, c.problem);
-  double loss = 0;
-  for (size_t i = 0; i < c.out.size(); i++) {
-    loss += double(c.out[i]) * c.grad_out[i];
-    c.delta[i / size_t(c.n.value_width)] += c.out[i] * c.grad_out[i];
-  }
+  const double loss = loss_of(c);
+  for (size_t i = 0; i < c.out.size(); i++) c.delta[i / size_t(c.n.value_width)] += c.out[i] * c.grad_out[i];
   run(HEED_BACKWARD, c.problem);
   if (c.dropped) return std::isfinite(loss);
   bool fine = near("loss", c, loss, plain_loss(c));
@@ -153,16 +178,30 @@ static bool check(Case& c) {
   return fine;
 }
 
+static std::vector<double> powers_of(int64_t kernel) {
+  return kernel == kLp ? std::vector<double>{1, 1.5, 2, 2.5, 3, 4} : std::vector<double>{0};
+}
+
 int main() {
   bool fine = true;
   for (int64_t kernel = kDot; kernel <= kLinf2; kernel++) {
-    for (double p : kernel == kLp ? std::vector<double>{1, 1.5, 2, 2.5, 3, 4} : std::vector<double>{0}) {
+    for (double p : powers_of(kernel)) {
       std::vector<Case> cases;
       cases.push_back({{1, 2, 1, 3, 65, 6, 5}, kernel, p, false, false, false, 0});
       cases.push_back({{2, 2, 2, 49, 50, 18, 17}, kernel, p, true, false, false, 9});
       cases.push_back({{1, 1, 1, 1, 1, 2, 1}, kernel, p, true, false, true, 0});
       cases.push_back({{1, 4, 2, 7, 9, 2, 3}, kernel, p, false, true, false, 0});
       for (Case& c : cases) fine &= check(c);
+    }
+  }
+  for (int64_t kernel = kDot; kernel <= kCosine; kernel++) {
+    for (double p : powers_of(kernel)) {
+      std::vector<Case> cases;
+      cases.push_back({{1, 2, 1, 3, 65, 6, 5}, kernel, p, false, false, true, 0});
+      cases.push_back({{1, 4, 2, 2, 1100, 18, 17}, kernel, p, true, false, false, 0});
+      cases.push_back({{2, 3, 1, 1, 1100, 32, 32}, kernel, p, false, true, false, 900});
+      cases.push_back({{1, 1, 1, 8, 9, 2, 3}, kernel, p, true, true, false, 0});
+      for (Case& c : cases) fine &= check_decoding(c);
     }
   }
   return fine ? 0 : 1;

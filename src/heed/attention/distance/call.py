@@ -10,6 +10,7 @@ into a `Call` of strength 1, and a kernel needs neither λ nor its gradient.
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -49,6 +50,9 @@ class Call:
     at position i sees keys j <= i under ``causal``, and under ``window`` i - window < j (|i - j| < window without
     causal). ``alibi`` adds -slope·|i - j|. ``seed``: 0-d int64 tensor where torch's generator drew it. ``H`` is a
     multiple of ``K``; q, k and v share dtype and device and may have any strides.
+
+    An unfolded call, which only `native.forward` takes and only where it decodes: ``strength`` is what the distances of
+    each head are multiplied by, and the kernel may be "cosine", with logits strength · cos(q, k) + bias.
     """
 
     q: Float[Tensor, "B H Q D"]
@@ -64,6 +68,7 @@ class Call:
     alibi: Float[Tensor, " H"] | None = None
     dropout_p: float = 0.0
     seed: int | Tensor | None = None
+    strength: Float[Tensor, " H"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +106,16 @@ class Request:
         if isinstance(factor, Tensor) and repeats > 1:
             k, v = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)
         return replace(call, q=_times(call.q, factor), k=_times(k, factor), v=v)
+
+    def unfolded(self) -> Call:
+        """The same logits as `folded`, with λ·c beside q and k: nothing but the kernel reads the keys."""
+        call = self.call
+        strength = (
+            self.strength
+            if isinstance(self.strength, Tensor)
+            else call.q.new_full((call.q.shape[1],), self.strength, dtype=torch.float64)
+        )
+        return replace(call, kernel="cosine" if self.metric.name == "cosine" else call.kernel, strength=strength)
 
 
 def _times(x: Tensor, factor: float | Tensor) -> Tensor:

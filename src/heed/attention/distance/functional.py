@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heed.attention.distance import fused, reference, sdpa
+from heed.attention.distance import fused, native, reference, sdpa
 from heed.attention.distance.call import Forward, Request
 from heed.attention.distance.choose import Backend, Choice, choose
 from heed.attention.distance.fused import Engine
@@ -127,12 +127,20 @@ def _fast(request: Request, path: Engine | Literal["sdpa"], wanted: frozenset[st
         if wanted - {"weights"}:
             forward = fused.attend(_without_values(request).folded(), "tiled")
     else:
-        forward = fused.attend(request.folded(), path)
+        decodes = path == "fused" and native.decodes(request.call) and not _differentiates(request)
+        forward = fused.decode(request.unfolded()) if decodes else fused.attend(request.folded(), path)
         out = forward.out
     if forward is not None and wanted:
         forward = _unfolded(request, forward)
     weights = reference.attend(_without_values(request), weights=True)[1] if "weights" in wanted else None
     return out, _aux(forward, weights, wanted)
+
+
+def _differentiates(request: Request) -> bool:
+    """Whether a derivative of what is computed now may be asked for."""
+    call = request.call
+    given = (call.q, call.k, call.v, call.p, request.strength)
+    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given)
 
 
 def _without_values(request: Request) -> Request:
@@ -150,7 +158,7 @@ def _unfolded(request: Request, forward: Forward) -> Forward:
 
 def _aux(forward: Forward | None, weights: Tensor | None, wanted: frozenset[str]) -> Aux:
     values: dict[str, Tensor | None] = {"weights": weights}
-    if forward is not None:
+    if forward is not None and wanted:
         values |= {name: value.detach() for name, value in forward._asdict().items() if name != "out"}
         values["lse"] = forward.lse
     return Aux(**{name: values[name] for name in wanted})

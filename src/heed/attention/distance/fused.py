@@ -1,16 +1,18 @@
-"""The kernels as two opaque operators of torch, ``heed::distance_forward`` and ``heed::distance_backward``.
+"""The kernels as opaque operators of torch: ``heed::distance_forward``, ``distance_backward``, ``distance_decode``.
 
 torch.compile and autograd see one operator each way; which engine runs inside is an argument: the native CPU kernel,
 Triton, or tiles of plain torch. An engine is a module with ``forward(call)`` and
 ``backward(call, out, lse, grad_out, delta, needs_p=...)`` on plain tensors.
 """
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from heed.attention.distance import native
 from heed.attention.distance.call import Call, Forward
 from heed.attention.distance.tile import wide
 from heed.errors import InputError
@@ -28,10 +30,18 @@ _TENSORS = 4
 
 def attend(call: Call, engine: Engine) -> Forward:
     """Output and row statistics by an engine; ``out`` and ``lse`` have a first derivative."""
+    return Forward(*torch.ops.heed.distance_forward(*_inputs(call, engine)))
+
+
+def decode(call: Call) -> Forward:
+    """Output and row statistics of an unfolded call by the native kernel (`native.decodes`); no derivative."""
+    return Forward(*torch.ops.heed.distance_decode(*_inputs(call, "fused"), call.strength))
+
+
+def _inputs(call: Call, engine: Engine) -> tuple[Any, ...]:
     seed = torch.tensor(call.seed, device="cpu") if isinstance(call.seed, int) else call.seed
     where = (call.mask, call.key_mask, call.causal, call.q_offset, call.window, call.alibi)
-    inputs = (call.q, call.k, call.v, call.p, engine, call.kernel, *where, call.dropout_p, seed)
-    return Forward(*torch.ops.heed.distance_forward(*inputs))
+    return (call.q, call.k, call.v, call.p, engine, call.kernel, *where, call.dropout_p, seed)
 
 
 def _call(*inputs: Any) -> Call:
@@ -47,6 +57,10 @@ def _engine(name: str) -> Any:
 
 def _forward(*inputs: Any) -> tuple[Tensor, ...]:
     return tuple(_engine(inputs[_TENSORS]).forward(_call(*inputs)))
+
+
+def _decode(*inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(native.forward(replace(_call(*inputs), strength=inputs[-1])))
 
 
 def _backward(*inputs: Any) -> tuple[Tensor, ...]:
@@ -93,13 +107,16 @@ def _refuse(ctx: Any, *grads: Tensor) -> None:
 
 _FIVE, _FOUR = (f"({', '.join(['Tensor'] * n)})" for n in (5, 4))
 torch.library.define("heed::distance_forward", f"({_CALL}) -> {_FIVE}")
+torch.library.define("heed::distance_decode", f"({_CALL}, Tensor strength) -> {_FIVE}")
 torch.library.define(
     "heed::distance_backward",
     f"({_CALL}, Tensor out, Tensor lse, Tensor grad_out, Tensor delta, bool needs_p) -> {_FOUR}",
 )
 torch.library.impl("heed::distance_forward", "default", _forward)
+torch.library.impl("heed::distance_decode", "default", _decode)
 torch.library.impl("heed::distance_backward", "default", _backward)
 torch.library.register_fake("heed::distance_forward", _forward_shapes)
+torch.library.register_fake("heed::distance_decode", _forward_shapes)
 torch.library.register_fake("heed::distance_backward", _backward_shapes)
 torch.library.register_autograd("heed::distance_forward", _differentiate, setup_context=_remember)
 torch.library.register_autograd("heed::distance_backward", _refuse)

@@ -23,10 +23,16 @@ from heed.errors import InputError
 from heed.settings import settings
 
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, torch.bool: 4}
-_KERNELS = ("dot", "l1", "l2", "sqeuclidean", "lp", "chebyshev", "l21", "linf2")
+_KERNELS = ("dot", "l1", "l2", "sqeuclidean", "lp", "chebyshev", "l21", "linf2", "cosine")
 _PAIRED = ("l21", "linf2")
 _INT, _FLOAT, _POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
-_FORWARD, _BACKWARD = 0, 1
+_FORWARD, _BACKWARD, _DECODE = 0, 1, 2
+_FEW_ROWS = 8
+"""Query rows of a key head that are faster on keys as they lie in memory than on transposed tiles of them."""
+
+_THREAD_NUMBERS = 1 << 18
+"""Numbers in keys and values that take longer to read than a thread takes to start."""
+
 _NO_VARIANT, _OUT_OF_MEMORY = 1, 2
 
 
@@ -39,7 +45,10 @@ class _Problem(ctypes.Structure):
 
     _fields_ = (
         *((name, _Array) for name in ("q", "k", "v", "mask", "key_mask", "grad_out")),
-        *((name, _POINTER) for name in ("p", "slopes", "out", "lse", "entropy", "max_probability", "mean_distance")),
+        *(
+            (name, _POINTER)
+            for name in ("p", "slopes", "strength", "out", "lse", "entropy", "max_probability", "mean_distance")
+        ),
         *((name, _POINTER) for name in ("delta", "grad_q", "grad_k", "grad_v", "grad_p")),
         *((name, _INT) for name in ("batch", "heads", "kv_heads", "queries", "keys", "width", "value_width")),
         *((name, _INT) for name in ("kernel", "causal", "q_offset", "window")),
@@ -84,18 +93,28 @@ def variants() -> tuple[str, ...]:
     return tuple(name for name in build.VARIANTS if library.heed_variant(name.encode()))
 
 
+def decodes(call: Call) -> bool:
+    """Whether `forward` reads the keys once, as they lie: only then may a call be unfolded (`Request.unfolded`)."""
+    return bool(call.q.shape[2] * (call.q.shape[1] // call.k.shape[1]) <= _FEW_ROWS)
+
+
 def forward(call: Call, *, variant: str | None = None) -> Forward:
     """Output in v's dtype and the row statistics of `Forward`, by the variant of `status` or the one named.
 
-    Raises `InputError` for what the kernel cannot do: a device other than the CPU, or no kernel here (`status`).
+    Raises `InputError` for what the kernel cannot do: a device other than the CPU, no kernel here (`status`), or an
+    unfolded call of more rows than `decodes`.
     """
+    if not decodes(call) and (call.strength is not None or call.kernel == "cosine"):
+        raise InputError(f"the CPU kernel: expected a folded call for {call.q.shape[2]} queries, found an unfolded one")
     problem, _held = _problem(call)
     new = partial(torch.empty, dtype=_wide(call.q))
     out = new(*call.q.shape[:3], call.v.shape[3])
     rows = [new(call.q.shape[:3]) for _ in range(4)]
     problem.out = out.data_ptr()
     problem.lse, problem.entropy, problem.max_probability, problem.mean_distance = (x.data_ptr() for x in rows)
-    _run(problem, _FORWARD, variant)
+    if decodes(call):
+        problem.threads = max(1, min(problem.threads, (call.k.numel() + call.v.numel()) // _THREAD_NUMBERS))
+    _run(problem, _DECODE if decodes(call) else _FORWARD, variant)
     return Forward(out.to(call.v.dtype), *rows)
 
 
@@ -161,19 +180,22 @@ def _problem(call: Call) -> tuple[_Problem, list[Tensor | None]]:
         raise InputError(f"the CPU kernel: expected tensors on the CPU, found {call.q.device}; move them there")
     batch, heads, queries, width = call.q.shape
     kv_heads, keys, value_width = call.k.shape[1], call.k.shape[2], call.v.shape[3]
-    p, slopes = (None if x is None else x.detach().to(torch.float64).contiguous() for x in (call.p, call.alibi))
+    p, slopes, strength = (
+        None if x is None else x.detach().to(torch.float64).contiguous() for x in (call.p, call.alibi, call.strength)
+    )
     mask = None if call.mask is None else call.mask.expand(batch, heads, queries, keys)
     dropout_p = 0.0 if call.seed is None else call.dropout_p
     problem = _Problem(
         q=_array(call.q), k=_array(call.k), v=_array(call.v), mask=_array(mask), key_mask=_array(call.key_mask),
         p=None if p is None else p.data_ptr(), slopes=None if slopes is None else slopes.data_ptr(),
+        strength=None if strength is None else strength.data_ptr(),
         batch=batch, heads=heads, kv_heads=kv_heads, queries=queries, keys=keys, width=width, value_width=value_width,
         kernel=_KERNELS.index(call.kernel), causal=call.causal, q_offset=call.q_offset, window=call.window or 0,
         double_precision=call.q.dtype == torch.float64, threads=torch.get_num_threads(), parts=1,
         seed=int(call.seed or 0) % (1 << 64), dropout_bound=round(dropout_p * (1 << 24)),
         kept_scale=1 / (1 - dropout_p),
     )  # fmt: skip
-    return problem, [p, slopes, mask]
+    return problem, [p, slopes, strength, mask]
 
 
 def _parts(call: Call) -> int:

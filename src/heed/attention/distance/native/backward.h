@@ -104,9 +104,9 @@ struct Backward {
       if (!keys.any) continue;
       read_keys(x.k, qk, b, kv_head, keys, at.keys);
       keys_finite = all_finite(at.keys, kTileKeys * qk.stride);
-      transpose(qk, at.keys, at.columns);
+      transpose(qk, at.keys, qk.stride, at.columns);
       read_keys(x.v, value, b, kv_head, keys, at.values);
-      transpose(value, at.values, at.value_columns);
+      transpose(value, at.values, value.stride, at.value_columns);
       memset(at.grad_k, 0, sizeof(Real) * kTileKeys * qk.stride);
       memset(at.grad_v, 0, sizeof(Real) * kTileKeys * value.stride);
       for (int64_t t = part; t < tiling.count; t += x.parts) query(part, tiling, b, kv_head, t);
@@ -119,7 +119,7 @@ struct Backward {
   }
 };
 
-static void backward_task(const Problem* x, int64_t task, char* scratch) { Backward(*x, scratch).run(task); }
+static void backward_task(const Problem* x, int64_t task, char* scratch, char*) { Backward(*x, scratch).run(task); }
 
 static int64_t backward_tasks(const Problem* x) { return x->batch * x->kv_heads * x->parts; }
 

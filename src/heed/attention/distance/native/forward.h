@@ -9,7 +9,7 @@ constexpr int kChunkTiles = 8;  // query tiles that share one packing of a key t
 struct Tasks {
   Tiling tiling;
   int64_t tiles, chunks;  // tiles of a task; tasks of a key-value head
-  explicit Tasks(const Problem& x) : tiling(x) {
+  explicit Tasks(const Problem& x, bool decode = false) : tiling(x, decode) {
     const int64_t heads = x.batch * x.kv_heads, wanted = 4 * x.threads;
     chunks = most((tiling.count + kChunkTiles - 1) / kChunkTiles, least(tiling.count, wanted / most(1, heads)));
     tiles = most(1, (tiling.count + chunks - 1) / most(1, chunks));
@@ -104,20 +104,33 @@ static void soften(const Problem& x, Query& query, const Keys& keys, Real* s, Re
   }
 }
 
+// The state of one row with its lanes summed.
+struct Sums {
+  Real highest, sum, moment, distance;
+};
+
+HEED_INLINE Sums sums_of(const Query& query, int r) {
+  return {query.highest[r], sum_of(query.sum[r]), sum_of(query.moment[r]), sum_of(query.distance[r])};
+}
+
 // Divides by the sum of weights and writes the row out; a row that saw no key is zero, its lse -infinity.
-static void finish_row(const Problem& x, const Query& query, int r, const Layout& value) {
-  const int64_t row = query.rows.flat(x, r);
-  const Real sum = sum_of(query.sum[r]), top = query.highest[r];
+static void finish_row(const Problem& x, int64_t row, const Sums& sums, const Real* weighted) {
+  const Real sum = sums.sum, top = sums.highest;
   const bool empty = top == -kInfinity && sum == 0;
   const Real inverse = empty ? 0 : 1 / sum, log = empty ? 0 : Real(kSingle ? __builtin_logf(sum) : __builtin_log(sum));
-  const Real moment = sum_of(query.moment[r]) * inverse;
+  const Real moment = sums.moment * inverse;
   Real* out = static_cast<Real*>(x.out) + row * x.value_width;
-  for (int64_t e = 0; e < x.value_width; e++) out[e] = query.out[r * value.stride + e] * inverse;
+  for (int64_t e = 0; e < x.value_width; e++) out[e] = weighted[e] * inverse;
   static_cast<Real*>(x.lse)[row] = top + log;
   static_cast<Real*>(x.entropy)[row] = log - moment;
   static_cast<Real*>(x.max_probability)[row] = inverse;
-  const Real parted = sum_of(query.distance[r]) * inverse, whole = -(moment + (empty ? 0 : top));
+  const Real parted = sums.distance * inverse, whole = -(moment + (empty ? 0 : top));
   static_cast<Real*>(x.mean_distance)[row] = has_bias(x) ? parted : whole;
+}
+
+static void finish_query(const Problem& x, const Query& query, const Layout& value) {
+  for (int r = 0; r < query.rows.count; r++)
+    finish_row(x, query.rows.flat(x, r), sums_of(query, r), query.out + r * value.stride);
 }
 
 static void start_query(Query& query, const Layout& value) {
@@ -136,8 +149,8 @@ struct Forward {
   int64_t b, kv_head, tiles, lowest, highest;  // of the task; keys from the lowest on, below the highest, are seen
   Product weighted{};  // weights times values of the tile before, computed beside the scores of the next one
 
-  Forward(const Problem& problem, char* scratch)
-      : x(problem), tasks(x), qk(x.width, is_paired(x.kernel)), value(x.value_width, false),
+  Forward(const Problem& problem, char* scratch, bool decode = false)
+      : x(problem), tasks(x, decode), qk(x.width, is_paired(x.kernel)), value(x.value_width, false),
         at(x, qk, value, tasks.tiles, scratch) {}
 
   void start(int64_t task) {
@@ -160,7 +173,7 @@ struct Forward {
 
   void key_tile(const Keys& keys) {
     read_keys(x.k, qk, b, kv_head, keys, at.keys);
-    transpose(qk, at.keys, at.columns);
+    transpose(qk, at.keys, qk.stride, at.columns);
     const bool finite = all_finite(at.keys, kTileKeys * qk.stride);
     Real* values = at.values[weighted.b == at.values[0] ? 1 : 0];
     read_keys(x.v, value, b, kv_head, keys, values);
@@ -184,12 +197,11 @@ struct Forward {
       if (keys.any) key_tile(keys);
     }
     multiply(weighted);
-    for (int64_t t = 0; t < tiles; t++)
-      for (int r = 0; r < at.query[t].rows.count; r++) finish_row(x, at.query[t], r, value);
+    for (int64_t t = 0; t < tiles; t++) finish_query(x, at.query[t], value);
   }
 };
 
-static void forward_task(const Problem* x, int64_t task, char* scratch) { Forward(*x, scratch).run(task); }
+static void forward_task(const Problem* x, int64_t task, char* scratch, char*) { Forward(*x, scratch).run(task); }
 
 static int64_t forward_tasks(const Problem* x) { return x->batch * x->kv_heads * Tasks(*x).chunks; }
 

@@ -9,9 +9,10 @@
 
 #include "problem.h"
 
-#define HEED_DECLARE(variant)                                                            \
-  extern "C" const Pass heed_forward_##variant##_float, heed_forward_##variant##_double, \
-      heed_backward_##variant##_float, heed_backward_##variant##_double;
+#define HEED_DECLARE(variant)                                                              \
+  extern "C" const Pass heed_forward_##variant##_float, heed_forward_##variant##_double,   \
+      heed_backward_##variant##_float, heed_backward_##variant##_double,                   \
+      heed_decode_##variant##_float, heed_decode_##variant##_double;
 
 HEED_DECLARE(generic)
 #if defined(__x86_64__)
@@ -23,15 +24,15 @@ namespace {
 
 struct Variant {
   const char* name;
-  const Pass* passes[2][2];  // [double precision][backward]
+  const Pass* passes[2][3];  // [double precision][Which]
 };
 
-#define HEED_VARIANT_OF(variant)                                                      \
-  {                                                                                   \
-    #variant, {                                                                       \
-      {&heed_forward_##variant##_float, &heed_backward_##variant##_float},            \
-      {&heed_forward_##variant##_double, &heed_backward_##variant##_double},          \
-    }                                                                                 \
+#define HEED_VARIANT_OF(variant)                                                                                  \
+  {                                                                                                               \
+    #variant, {                                                                                                   \
+      {&heed_forward_##variant##_float, &heed_backward_##variant##_float, &heed_decode_##variant##_float},        \
+      {&heed_forward_##variant##_double, &heed_backward_##variant##_double, &heed_decode_##variant##_double},     \
+    }                                                                                                             \
   }
 
 const Variant kVariants[] = {
@@ -57,25 +58,34 @@ const Variant* variant_of(const char* name) {
   return nullptr;
 }
 
-void work(const Pass& pass, const Problem& problem, char* scratch, int64_t count, std::atomic<int64_t>& next) {
-  for (int64_t task = next++; task < count; task = next++) pass.run(&problem, task, scratch);
-}
+// Tasks of one call, and where the next thread takes on.
+struct Work {
+  const Pass& pass;
+  const Problem& problem;
+  int64_t count;
+  char* shared;
+  std::atomic<int64_t> next{0};
+
+  void run(char* scratch) {
+    for (int64_t task = next++; task < count; task = next++) pass.run(&problem, task, scratch, shared);
+  }
+};
 
 // Threads live for one call: nothing is left behind that a fork or the end of the process could trip over.
-void share(const Pass& pass, const Problem& problem, char* scratch, int64_t each, int64_t count, int64_t threads) {
-  std::atomic<int64_t> next{0};
+void share(Work& work, char* scratch, int64_t each, int64_t threads) {
   std::vector<std::thread> others;
   try {
     others.reserve(size_t(threads));
     for (int64_t t = 1; t < threads; t++)
-      others.emplace_back(
-          [&pass, &problem, &next, count, at = scratch + t * each] { work(pass, problem, at, count, next); });
+      others.emplace_back([&work, at = scratch + t * each] { work.run(at); });
   } catch (const std::system_error&) {  // no more threads to be had: those that run do all of it
   } catch (const std::bad_alloc&) {
   }
-  work(pass, problem, scratch, count, next);
+  work.run(scratch);
   for (std::thread& thread : others) thread.join();
 }
+
+int64_t whole_pages(int64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 
 }  // namespace
 
@@ -91,17 +101,20 @@ HEED_PUBLIC const char* heed_variant(const char* name) {
   return variant == nullptr ? nullptr : variant->name;
 }
 
-// Runs one pass. 0: done; 1: no such variant here; 2: out of memory.
-HEED_PUBLIC int32_t heed_run(const Problem* problem, const char* name, int32_t backward) {
+// Runs one pass, of `Which`. 0: done; 1: no such variant here; 2: out of memory.
+HEED_PUBLIC int32_t heed_run(const Problem* problem, const char* name, int32_t which) {
   const Variant* variant = variant_of(name);
   if (variant == nullptr) return 1;
-  const Pass& pass = *variant->passes[problem->double_precision != 0][backward != 0];
-  const int64_t count = pass.tasks(problem), each = (pass.scratch_bytes(problem) + 4095) / 4096 * 4096;
+  const Pass& pass = *variant->passes[problem->double_precision != 0][which];
+  const int64_t count = pass.tasks(problem), each = whole_pages(pass.scratch_bytes(problem));
+  const int64_t shared = pass.shared_bytes == nullptr ? 0 : whole_pages(pass.shared_bytes(problem));
   const int64_t threads = count < problem->threads ? count : problem->threads;
   if (threads < 1) return 0;
-  char* scratch = static_cast<char*>(std::aligned_alloc(4096, size_t(each * threads)));
+  char* scratch = static_cast<char*>(std::aligned_alloc(4096, size_t(each * threads + shared)));
   if (scratch == nullptr) return 2;
-  share(pass, *problem, scratch, each, count, threads);
+  Work work{pass, *problem, count, scratch + each * threads};
+  share(work, scratch, each, threads);
+  if (pass.finish != nullptr) pass.finish(problem, work.shared);
   std::free(scratch);
   return 0;
 }

@@ -4,7 +4,9 @@
 
 enum Dtype : int64_t { kFloat32, kFloat64, kBfloat16, kFloat16, kBool };
 
-enum Kernel : int64_t { kDot, kL1, kL2, kSqeuclidean, kLp, kChebyshev, kL21, kLinf2 };
+enum Kernel : int64_t { kDot, kL1, kL2, kSqeuclidean, kLp, kChebyshev, kL21, kLinf2, kCosine };
+
+enum Which : int32_t { kForward, kBackward, kDecode };
 
 // A strided array of up to four axes; strides count elements. data is null where the argument was not given.
 struct Array {
@@ -20,6 +22,7 @@ struct Problem {
   Array grad_out;          // [B, H, Q, E], backward only
   const double* p;         // [H], kLp only
   const double* slopes;    // [H], ALiBi
+  const double* strength;  // [H], what scores are multiplied by, null for 1; like kCosine for kDecode only
   void *out, *lse, *entropy, *max_probability, *mean_distance;  // [B, H, Q, E] and [B, H, Q], contiguous
   const void* delta;                                            // [B, H, Q], backward only
   void *grad_q, *grad_k, *grad_v;  // [B, H, Q, D] zeroed; [parts, B, K, T, D], [parts, B, K, T, E] zeroed
@@ -33,8 +36,12 @@ struct Problem {
 };
 
 // What one compiled variant offers for one pass. Tasks are independent of one another and may run in any order.
+// `shared` is memory of the call that all of them see, and `finish` makes the result of what they left there; passes
+// without either have null for both.
 struct Pass {
   int64_t (*tasks)(const Problem*);
   int64_t (*scratch_bytes)(const Problem*);
-  void (*run)(const Problem*, int64_t task, char* scratch);
+  int64_t (*shared_bytes)(const Problem*);
+  void (*run)(const Problem*, int64_t task, char* scratch, char* shared);
+  void (*finish)(const Problem*, char* shared);
 };

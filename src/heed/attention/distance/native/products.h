@@ -143,6 +143,7 @@ static void scores(const Metric& metric, const Operands& x, Real* s, const Produ
       return x.finite ? score_and_multiply<FiniteChebyshev>(x, s, y) : score_and_multiply<Chebyshev>(x, s, y);
     case kFormL21: return score_and_multiply<L21>(x, s, y);
     case kFormLinf2: return score_and_multiply<Linf2>(x, s, y);
+    case kFormCosine: return;  // only where keys are read as they lie (decode.h)
   }
 }
 

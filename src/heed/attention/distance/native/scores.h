@@ -17,7 +17,7 @@ constexpr int kKeyRows = kRegisters == 32 ? 4 : 3;  // where the rows are keys: 
 
 // How a head measures: the kernel, with lp sent to the cheapest exact form of its p.
 enum Form { kFormDot, kFormL1, kFormL2, kFormSquare, kFormHalf, kFormThreeHalves, kFormCube, kFormFourth, kFormPower,
-            kFormChebyshev, kFormL21, kFormLinf2 };
+            kFormChebyshev, kFormL21, kFormLinf2, kFormCosine };
 
 struct Metric {
   Form form;
@@ -33,6 +33,7 @@ HEED_INLINE Metric metric_of(const Problem& problem, int64_t head) {
     case kChebyshev: return {kFormChebyshev, kInfinity};
     case kL21: return {kFormL21, 0};
     case kLinf2: return {kFormLinf2, 0};
+    case kCosine: return {kFormCosine, 0};
   }
   const Real p = Real(problem.p[head]);
   const Form form = p == Real(0.5) ? kFormHalf : p == 1 ? kFormL1 : p == Real(1.5) ? kFormThreeHalves : p == 2 ? kFormL2
@@ -42,11 +43,13 @@ HEED_INLINE Metric metric_of(const Problem& problem, int64_t head) {
 
 HEED_INLINE bool is_paired(int64_t kernel) { return kernel == kL21 || kernel == kLinf2; }
 
-// One accumulator per (row, key): `step` takes one coordinate in, `close` makes the score of what came together. Sums
-// are taken in stretches of `stretch` coordinates, which keeps their rounding error near that of a pairwise sum.
+// One accumulator per (row, key): `step` takes one coordinate in, `close` makes the score of what came together, `join`
+// makes one accumulator of two. Sums are taken in stretches of `stretch` coordinates, which keeps their rounding error
+// near that of a pairwise sum.
 struct Summed {
   static constexpr bool paired = false, two_adders = false;
   static constexpr int stretch = 32;
+  HEED_INLINE V join(V a, V b) { return a + b; }
 };
 
 struct Dot : Summed {
@@ -96,6 +99,7 @@ struct Chebyshev {
   static constexpr bool paired = false, two_adders = false;
   static constexpr int stretch = 1 << 30;
   HEED_INLINE V step(V top, V q, V k) { return larger_magnitude(top, absolute(q - k)); }
+  HEED_INLINE V join(V a, V b) { return larger_magnitude(a, b); }
   HEED_INLINE V close(V top) { return -top; }
 };
 

@@ -136,6 +136,20 @@ template <int h = 1> HEED_INLINE void transpose_block(V* rows) {
     transpose_block<2 * h>(rows);
   }
 }
+
+// Lane i of the result is M::join of all lanes of rows[i].
+template <class M, int h = kLanes / 2> HEED_INLINE V joined(V* rows) {
+  if constexpr (h == 0) {
+    return rows[0];
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < h; i++) {
+      cross<h>(rows[i], rows[i + h], std::make_index_sequence<kLanes>{});
+      rows[i] = M::join(rows[i], rows[i + h]);
+    }
+    return joined<M, h / 2>(rows);
+  }
+}
 #else
 HEED_INLINE void transpose_block(V* rows) {
   for (int i = 0; i < kLanes; i++) {
@@ -145,6 +159,13 @@ HEED_INLINE void transpose_block(V* rows) {
       rows[j][i] = x;
     }
   }
+}
+
+template <class M> HEED_INLINE V joined(V* rows) {
+  transpose_block(rows);
+  V all = rows[0];
+  for (int i = 1; i < kLanes; i++) all = M::join(all, rows[i]);
+  return all;
 }
 #endif
 

@@ -102,9 +102,9 @@ struct Layout {
 struct Tiling {
   int64_t group, queries, per_head, count;
   bool merged;
-  explicit Tiling(const Problem& x) : group(x.heads / x.kv_heads), queries(x.queries) {
+  explicit Tiling(const Problem& x, bool decode = false) : group(x.heads / x.kv_heads), queries(x.queries) {
     merged = queries <= kTileRows / 2 && group > 1;
-    for (int64_t head = 0; merged && x.kernel == kLp && head < x.heads; head++) merged = x.p[head] == x.p[0];
+    for (int64_t head = 0; merged && x.kernel == kLp && !decode && head < x.heads; head++) merged = x.p[head] == x.p[0];
     per_head = (queries + kTileRows - 1) / kTileRows;
     count = merged ? (group * queries + kTileRows - 1) / kTileRows : group * per_head;
   }
@@ -228,13 +228,13 @@ static void read_keys(const Array& from, const Layout& layout, int64_t b, int64_
   }
 }
 
-// [kTileKeys][stride] to [width][kTileKeys], in the order of the coordinates.
-static void transpose(const Layout& layout, const Real* rows, Real* columns) {
+// [kTileKeys][width], rows `stride` apart, to [width][kTileKeys], in the order of the coordinates.
+static void transpose(const Layout& layout, const Real* rows, int64_t stride, Real* columns) {
   for (int j = 0; j < kTileKeys; j += kLanes) {
     for (int64_t base = 0; base < layout.stride; base += kLanes) {
       V block[kLanes];
 #pragma GCC unroll 16
-      for (int lane = 0; lane < kLanes; lane++) block[lane] = load(rows + (j + lane) * layout.stride + base);
+      for (int lane = 0; lane < kLanes; lane++) block[lane] = load(rows + (j + lane) * stride + base);
       transpose_block(block);
       const bool second = base >= layout.half;
       const int64_t start = second ? base - layout.half + layout.first : base;
