@@ -87,7 +87,9 @@ def test_sets_of_one_class_are_bad_input(heed, tmp_path):
 
 def test_a_threshold_is_not_left_out(heed, sets):
     assert heed("guard", "evaluate", *sets, "--leave-one-out", "--threshold", 0.5).code == 2
-    assert heed("guard", "evaluate", sets[0], "--leave-one-out").code == 2
+    alone = heed("guard", "evaluate", sets[0], "--leave-one-out")
+    assert alone.code == 2
+    assert "expected two data sets or more" in alone.err
 
 
 def test_two_profiles_are_compared(heed, tiny, sets, tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def test_debug_shows_the_traceback_and_the_warnings(heed, monkeypatch):
 
 def test_an_error_of_heed_shows_its_traceback_only_with_debug(heed):
     plain, debug = heed("guard", "check"), heed("--debug", "guard", "check")
-    assert (plain.code, debug.code) == (2, 2)
+    assert (plain.code, debug.code) == (3, 3)
     assert "heed models pull" in plain.err
     assert "Traceback" not in plain.err
     assert "Traceback" in debug.err

@@ -65,6 +65,8 @@ def evaluate(
         raise typer.BadParameter(
             "expected no profile, threshold or preset: they are fitted", param_hint="--leave-one-out"
         )
+    if leave_one_out and len(files) < 2:
+        raise typer.BadParameter("expected two data sets or more, found one", param_hint="--leave-one-out")
     from heed.evaluation import evaluate, write_report
     from heed.guard.data import load_pairs
 
