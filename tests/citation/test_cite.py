@@ -7,9 +7,11 @@ import pytest
 
 import heed
 from answering import answering_model
+from heed.citation import reading
 from heed.citation.units import sentences_of
 from heed.errors import InputError
 from heed.model import Model
+from heed.probe import PrefixCache
 from heed.profile import RankingProfile
 from tiny import HEADS, LAYERS
 
@@ -94,3 +96,24 @@ def test_a_method_that_looks_from_the_question_says_so(model) -> None:
     np.testing.assert_array_equal(again.scores, cited.scores)
     with pytest.raises(InputError, match="compares questions"):
         heed.cite(model, CONTEXT, "Why?", "It is blue.", method="calibrated", rows="response")
+
+
+def test_several_questions_about_one_context_share_what_was_computed(model, profile, monkeypatch) -> None:
+    """The same scores as alone; the third question finds the context of the first two kept."""
+    reused, read = [], reading.read
+
+    def counted(*args, **options):
+        found = read(*args, **options)
+        reused.append(found.reused_tokens)
+        return found
+
+    monkeypatch.setattr(reading, "read", counted)
+    questions = ("Why?", "Who knows it?", "How deep is snow?")
+    alone = [heed.cite(model, CONTEXT, asked, profile=profile).scores for asked in questions]
+    assert not any(reused)
+    prefix = PrefixCache()
+    shared = [heed.cite(model, CONTEXT, asked, profile=profile, prefix=prefix).scores for asked in questions]
+    assert reused[-1] > 16
+    np.testing.assert_allclose(shared, alone, atol=1e-3)
+    words = [heed.cite(model, CONTEXT, "Who knows?", method="bm25", prefix=one).ranking for one in (None, prefix)]
+    assert words[0] == words[1]

@@ -57,8 +57,8 @@ def cite(
     check
         Also measure faithfulness: how much less probable the answer is without the facts (needs an answer).
     prefix
-        Keys and values of prompts that begin alike, such as several questions about one context: what it holds is not
-        computed again by the methods that weigh heads (``learned``, ``all_layers``, ``last_quarter``, ``heads``).
+        Keys and values of prompts that begin alike (several questions about one context), not computed again by
+        ``learned``, ``all_layers``, ``last_quarter`` and ``heads``; other methods and ``generate`` do without.
 
     Raises
     ------

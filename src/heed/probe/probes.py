@@ -77,49 +77,51 @@ class PromptRow:
 
 
 @dataclass(frozen=True, slots=True)
-class TailRows:
+class _Tail:
+    """Some of the prompt's last rows, counted from its end: -1 is the last token."""
+
+    rows: tuple[int, ...]
+
+    @property
+    def last_rows(self) -> int:
+        """How many rows at the end it looks at."""
+        return -min(self.rows)
+
+    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
+        """Reduce a layer."""
+        if moment.step:
+            return moment.members.new_zeros((len(moment.row), 0))
+        return self._reduced(view, moment, moment.row + 1 + torch.tensor(self.rows, device=moment.row.device))
+
+    def _reduced(self, view: LayerView, moment: Moment, rows: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class TailRows(_Tail):
     """Attention of several of the prompt's last tokens on every key, ``[B, H, R, T]``; nothing of generated tokens.
 
     ``rows`` count from the end: -1 is the last token.
     """
 
-    rows: tuple[int, ...]
-
-    @property
-    def last_rows(self) -> int:
-        """How many rows at the end it looks at."""
-        return -min(self.rows)
-
-    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
-        """Reduce a layer."""
-        if moment.step:
-            return moment.members.new_zeros((len(moment.row), 0))
-        return view.rows(moment.row + 1 + torch.tensor(self.rows, device=moment.row.device))
+    def _reduced(self, view: LayerView, moment: Moment, rows: Tensor) -> Float[Tensor, "B H R T"]:
+        del moment
+        return view.rows(rows)
 
 
 @dataclass(frozen=True, slots=True)
-class TailMass:
+class TailMass(_Tail):
     """Mass of several of the prompt's last tokens on each span, ``[B, H, R, S]``; nothing of generated tokens.
 
     ``rows`` count from the end, as those of `TailRows`.
     """
 
-    rows: tuple[int, ...]
-
-    @property
-    def last_rows(self) -> int:
-        """How many rows at the end it looks at."""
-        return -min(self.rows)
-
-    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
-        """Reduce a layer."""
-        if moment.step:
-            return moment.members.new_zeros((len(moment.row), 0))
-        return view.mass(moment.row + 1 + torch.tensor(self.rows, device=moment.row.device), moment.members)
+    def _reduced(self, view: LayerView, moment: Moment, rows: Tensor) -> Float[Tensor, "B H R S"]:
+        return view.mass(rows, moment.members)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TokenPull:
+class TokenPull(_Tail):
     """What each key adds to weighted sums of log masses on a span, to first order: ``[B, K, T]`` for K sets of weights.
 
     With p a row's attention on a key and m its mass on the span: the sum over rows and heads of
@@ -128,23 +130,14 @@ class TokenPull:
     count from the end.
     """
 
-    rows: tuple[int, ...]
     weights: Float[np.ndarray, "K R L H"]
     span: int
     floor: float = 1e-6
 
-    @property
-    def last_rows(self) -> int:
-        """How many rows at the end it looks at."""
-        return -min(self.rows)
-
-    def __call__(self, view: LayerView, moment: Moment) -> Float[Tensor, "B ..."]:
-        """Reduce a layer."""
-        if moment.step:
-            return moment.members.new_zeros((len(moment.row), 0))
+    def _reduced(self, view: LayerView, moment: Moment, rows: Tensor) -> Float[Tensor, "B K T"]:
         inside = moment.members[:, view.first_key : view.first_key + view.n_keys, self.span]
-        rows = view.rows(moment.row + 1 + torch.tensor(self.rows, device=moment.row.device)) * inside[:, None, None]
-        shares = rows / (rows.sum(-1, keepdim=True) + self.floor)
+        found = view.rows(rows) * inside[:, None, None]
+        shares = found / (found.sum(-1, keepdim=True) + self.floor)
         weights = torch.from_numpy(self.weights[:, :, view.key.index]).to(shares)
         return torch.einsum("bhrt,krh->bkt", shares, weights)
 

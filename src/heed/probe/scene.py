@@ -118,20 +118,18 @@ def describe(
     statistics
         Those of the chosen layers and of `spans_of` the trace, where they are known; else they are measured.
     evidence
-        What a verdict or a citation of the same text says of it: its marks are linked with the tokens, and each head is
+        A verdict's or citation's scene about the same text: its marks are linked with the tokens, and each head is
         measured by whether it finds them (`heed.probe.grounds.recall`).
 
     Raises
     ------
     InputError
-        If there is no such layer or head, layers differ in their heads, rows or keys, or the evidence is about a text
-        that is not in the prompt.
+        If there is no such layer or head, layers differ in their heads, rows or keys, or the evidence is of other text.
     """
     keys = _chosen(trace, stack, kind)
     rows, columns = labels_of(trace, keys[-1])
     views = {key.index: trace.views[key] for key in keys}
-    first = trace.views[keys[0]]
-    maps = TraceMaps(views, _identity(trace, keys))
+    first, maps = trace.views[keys[0]], TraceMaps(views, _identity(trace, keys))
     found = statistics or head_statistics(trace, layers=keys, spans=spans_of(columns))
     grounds = None if evidence is None else grounds_of(columns, evidence)
     dtype = str(first.q.dtype).removeprefix("torch.")
