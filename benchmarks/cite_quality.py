@@ -3,19 +3,21 @@
 Nothing is judged by weights or heads that saw its set or a set of its family: `learned` and `heads` are found anew for
 each, on those rows of the others that the shipped profile was fitted on (`--keep FILE` keeps what was read of them). A
 plain run measures what the bars need. `--page` asks every method (hours on two cores): ablations get `--slow` questions
-of each set, all others `--limit` (0: all).
+of each set with contexts of at most 6,000 characters, all others `--limit` (0: all). The page is written anew after
+each set.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import heed
 from harness import QUICK, Claim, Skip, at_least, at_most, main, pick
 from heed.citation import Method
 from heed.citation.ablation import Ablations
-from heed.citation.data import load_questions
+from heed.citation.data import LabelledQuestion, data_hash, load_questions
 from heed.citation.fusion import fusion_method
 from heed.citation.methods import method
 from heed.evaluation import CitationEvaluation, Controls, evaluate_citation
@@ -34,6 +36,8 @@ _PAGE = Path(__file__).parent / "CITE.md"
 _FAMILIES = {"babi": "babi", "hotpotqa": "multihop", "ircot": "multihop"}
 """Sets of one family by how their names begin: the same tasks, or questions of the same source."""
 SLOW = ("leave_one_out", "contextcite")
+LONGEST = 6000
+"""Characters of a context for ablations and log-probabilities: both take up to a pass for each of its facts."""
 LEARNED, FUSED = "learned", "learned+bm25"
 _PLAIN = ("last_quarter", "all_layers", "calibrated", "attrieval", "embedding", *SLOW)
 _VARIANTS = {
@@ -58,20 +62,43 @@ def measure(limit: int, *, page: bool, slow: int, keep: Path | None) -> list[Cla
     rows = load_questions(files, limit=limit or None)
     taught = rows if QUICK else rows_of(Path(folder or ""))
     heard = hear_sets(model, taught, keep=keep, progress=_told("read"))
-    names = list(dict.fromkeys(row.group for row in rows))
-    found = evaluate_citation(
-        fixed_methods(model, everything=page),
-        rows,
-        model=model.name,
-        by_set={name: learned_methods(heard, name, everything=page) for name in names},
-        loss=lambda question: Ablations(model, question).drop,
-        limits=dict.fromkeys(SLOW, slow),
-        controls=Controls(shuffled=slow, swapped=slow, drops=slow) if page else Controls(0, 0, 0),
-        progress=_told("asked"),
-    )
-    if page and not QUICK:
-        _PAGE.write_text(text_of(found, limit, slow), encoding="utf-8")
+    found = None
+    for found in _set_by_set(model, rows, heard, everything=page, slow=slow):
+        if page and not QUICK:
+            _PAGE.write_text(text_of(found, limit, slow), encoding="utf-8")
+    if found is None:
+        raise Skip(f"no question in {len(files)} files")
     return claims(found)
+
+
+def _set_by_set(
+    model: heed.Model, rows: Sequence[LabelledQuestion], heard: HeardSets, *, everything: bool, slow: int
+) -> Iterator[CitationEvaluation]:
+    """What is known after each set, the sets before it included."""
+    fixed, known = fixed_methods(model, everything=everything), None
+    for name in dict.fromkeys(row.group for row in rows):
+        found = evaluate_citation(
+            fixed | learned_methods(heard, name, everything=everything),
+            [row for row in rows if row.group == name],
+            model=model.name,
+            loss=lambda question: Ablations(model, question).drop,
+            limits=dict.fromkeys(SLOW, slow),
+            longest=LONGEST,
+            controls=Controls(shuffled=slow, swapped=slow, drops=slow) if everything else Controls(0, 0, 0),
+            progress=_told(f"{name}: asked"),
+        )
+        known = found if known is None else _joined(known, found, data_hash(rows))
+        yield known
+
+
+def _joined(first: CitationEvaluation, second: CitationEvaluation, data: str) -> CitationEvaluation:
+    return replace(
+        first,
+        data=data,
+        sets=(*first.sets, *second.sets),
+        notes=(*first.notes, *second.notes),
+        rankings=(*first.rankings, *second.rankings),
+    )
 
 
 def fixed_methods(model: heed.Model, *, everything: bool) -> dict[str, Method]:
@@ -133,7 +160,8 @@ def text_of(found: CitationEvaluation, limit: int, slow: int) -> str:
     parts = [
         "# How well methods of citation find facts",
         f"Written by `benchmarks/cite_quality.py --page --limit {limit} --slow {slow}`: {most} of each development set "
-        f"(drawn with a fixed seed), {slow} for ablations, controls and log-probabilities. `learned` and `heads` saw "
+        f"(drawn with a fixed seed), {slow} for controls, ablations and log-probabilities (the latter two on "
+        f"contexts of at most {LONGEST:,} characters). `learned` and `heads` saw "
         "neither the set they are judged on nor one of its family. Sets: EntailmentBank, WiCE, HotpotQA, IRCoT's "
         "hand-written chains of thought, MedCalc-Bench (weak gold: sentences that hold the values), "
         "bAbI. Gold says what people marked, not what the model used.",

@@ -170,6 +170,39 @@ def test_a_slow_method_is_held_against_the_same_questions():
     assert on_the_same == pytest.approx(1 - slow.means["recall@1"])  # one of both is right on every question
 
 
+def test_slow_methods_and_log_probabilities_keep_to_short_contexts():
+    rows = [row(str(number), count=9 + 20 * (number % 2), response="Yes.") for number in range(20)]
+    shorter = max(len(one.question.context) for one in rows[::2])
+    scored = []
+
+    def loss(question):
+        scored.append(question.context)
+        return lambda removed: 1.0
+
+    (found,) = evaluate_citation(
+        {BASELINE: first, "slow": last},
+        rows,
+        model="m",
+        regimes=("response",),
+        loss=loss,
+        limits={"slow": 15},
+        longest=shorter,
+        controls=Controls(shuffled=0, swapped=0, drops=20),
+    ).sets
+    assert (found.rows, found.methods[BASELINE].rows, found.methods["slow"].rows) == (20, 20, 10)
+    assert len(scored) == 10
+    assert max(map(len, scored)) == shorter
+
+
+def test_a_slow_method_that_no_context_suits_is_left_out_with_a_note():
+    found = evaluate_citation(
+        {BASELINE: first, "slow": last}, [row()], model="m", limits={"slow": 9}, longest=1, controls=NONE
+    )
+    assert list(found.sets[0].methods) == [BASELINE]
+    assert any("slow was not asked about set (question)" in note for note in found.notes)
+    assert any("1 of 1 contexts of set have more than 1 characters" in note for note in found.notes)
+
+
 def test_log_probability_lost_is_asked_once_for_each_removal():
     rows = [row(name, gold=(2,), count=9, response="Yes.") for name in "abc"] + [row("d", count=5, response="No.")]
     calls = []

@@ -27,6 +27,9 @@ ControlsOption = Annotated[
 DropsOption = Annotated[
     int, typer.Option("--drops", min=0, help="Answers of a set scored again without the best facts.")
 ]
+LongestOption = Annotated[
+    int, typer.Option("--longest", min=1, help="Most characters of a context for those two, and for --drops.")
+]
 
 
 def evaluate(
@@ -45,6 +48,7 @@ def evaluate(
     slow_limit: Annotated[
         int, typer.Option("--slow-limit", min=1, help="Most questions of a set for leave_one_out and contextcite.")
     ] = 20,
+    longest: LongestOption = 8000,
     rows: Annotated[
         Literal["question", "response", "both"], typer.Option("--rows", help="What the methods are told.")
     ] = "both",
@@ -81,14 +85,12 @@ def evaluate(
         settings=settings_of(None, profile),
         regimes=("question", "response") if rows == "both" else (rows,),
         limits=dict.fromkeys(_SLOW, slow_limit),
+        longest=longest,
         controls=Controls(shuffled=controls, swapped=controls, drops=drops),
     )
     _show(evaluation, as_json=as_json)
     if out is not None:
-        from heed.evaluation import write_citation_report
-
-        written = write_citation_report(evaluation, out)
-        tell(f"written to {written[0]} and {len(written) - 1} files beside it")
+        _write(evaluation, out)
 
 
 def _evaluate(
@@ -176,3 +178,10 @@ def _show(evaluation: "CitationEvaluation", *, as_json: bool) -> None:
         print()
     for note in evaluation.notes:
         tell(f"note: {note}")
+
+
+def _write(evaluation: "CitationEvaluation", folder: Path) -> None:
+    from heed.evaluation import write_citation_report
+
+    written = write_citation_report(evaluation, folder)
+    tell(f"written to {written[0]} and {len(written) - 1} files beside it")

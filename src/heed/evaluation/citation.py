@@ -36,6 +36,7 @@ def evaluate_citation(
     regimes: Sequence[Regime] = ("question", "response"),
     loss: Callable[[Question], Loss] | None = None,
     limits: Mapping[str, int] | None = None,
+    longest: int | None = None,
     controls: Controls | None = None,
     progress: Progress | None = None,
 ) -> CitationEvaluation:
@@ -58,34 +59,44 @@ def evaluate_citation(
     limits
         Most questions of a set for slow methods, by name, drawn at random; the difference is taken on the same. They
         are not asked again for controls.
+    longest
+        Most characters of a context that slow methods are asked about and answers are scored again on: both cost a
+        pass for each change of the context. None: any. Questions of shorter contexts then also come first for controls.
     progress
         Called with rankings done and to do.
     """
-    groups = list(dict.fromkeys(row.group for row in rows))
-    told = [
-        (name, regime, answerable([row for row in rows if row.group == name], regime))
-        for name in groups
+    told = {
+        (name, regime): answerable([row for row in rows if row.group == name], regime)
+        for name in dict.fromkeys(row.group for row in rows)
         for regime in regimes
-    ]
+    }
     extra, most = controls or Controls(), limits or {}
-    every = {name: {**methods, **(by_set or {}).get(name, {})} for name in groups}
-    work = sum(_work(every[name], len(own), most, extra) for name, _, own in told)
-    tick = _ticker(progress, work)
-    runs = [_SetRun(name, regime, _mixed(own), extra, tick, _Drops(loss)) for name, regime, own in told if own]
+    every = {name: {**methods, **(by_set or {}).get(name, {})} for name, _ in told}
+    tick = _ticker(progress, sum(_work(every[name], len(own), most, extra) for (name, _), own in told.items()))
+    runs = [
+        _SetRun(name, regime, _mixed(own, longest), extra, tick, _Drops(loss, longest), longest)
+        for (name, regime), own in told.items()
+        if own
+    ]
     sets = tuple(run.ask_all(every[run.name], most) for run in runs)
     return CitationEvaluation(
         model=model,
         baseline=BASELINE,
         data=data_hash(rows),
         sets=sets,
-        notes=(*_notes(rows), *(note for run in runs for note in run.notes)),
+        notes=(*_notes(rows, longest), *(note for run in runs for note in run.notes)),
         rankings=tuple(ranking for run in runs for ranking in run.rankings),
     )
 
 
-def _mixed(rows: Sequence[LabelledQuestion]) -> list[LabelledQuestion]:
-    """In a random order, so that the first of them stand for all."""
-    return [rows[place] for place in np.random.default_rng(0).permutation(len(rows))]
+def _mixed(rows: Sequence[LabelledQuestion], longest: int | None) -> list[LabelledQuestion]:
+    """In a random order, so that the first of them stand for all; contexts that are too long come last."""
+    mixed = [rows[place] for place in np.random.default_rng(0).permutation(len(rows))]
+    return sorted(mixed, key=lambda row: _too_long(row.question, longest))
+
+
+def _too_long(question: Question, longest: int | None) -> bool:
+    return longest is not None and len(question.context) > longest
 
 
 @dataclass(slots=True)
@@ -98,6 +109,7 @@ class _SetRun:
     controls: Controls
     tick: Tick
     drops: "_Drops"
+    longest: int | None
     notes: list[str] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
 
@@ -106,7 +118,10 @@ class _SetRun:
         found: dict[str, MethodResult] = {}
         base: dict[str, np.ndarray] = {}
         for name in sorted(methods, key=lambda one: one != BASELINE):
-            told = self.rows[: limits.get(name, len(self.rows))]
+            told = self._short[: limits[name]] if name in limits else self.rows
+            if not told:
+                self.notes.append(f"{name} was not asked about {self._where}: every context is too long for it")
+                continue
             answers = self._ask(methods[name], told)
             self._keep(name, told, answers)
             if answers.refused == len(told):
@@ -125,6 +140,14 @@ class _SetRun:
             oracle=oracle(self.rows),
             methods={name: found[name] for name in methods if name in found},
         )
+
+    @property
+    def _where(self) -> str:
+        return f"{self.name} ({self.regime})"
+
+    @property
+    def _short(self) -> list[LabelledQuestion]:
+        return [row for row in self.rows if not _too_long(row.question, self.longest)]
 
     def _result(
         self,
@@ -166,16 +189,15 @@ class _SetRun:
         return float(measured(self._ask(method, rows).rankings, rows)[_MAIN].mean())
 
     def _keep(self, method: str, told: Sequence[LabelledQuestion], answers: Retrieved) -> None:
-        where = f"{self.name} ({self.regime})"
         if answers.refused:
             said = "left out" if answers.refused == len(told) else "they count as nothing found"
             self.notes.append(
-                f"{method} could not be asked {answers.refused} of {len(told)} questions of {where}, {said}; first: "
-                f"{answers.reason}"
+                f"{method} could not be asked {answers.refused} of {len(told)} questions of {self._where}, {said}; "
+                f"first: {answers.reason}"
             )
         if answers.windows > 1:
             self.notes.append(
-                f"{method} read contexts of {where} in up to {answers.windows} stretches: too long for one"
+                f"{method} read contexts of {self._where} in up to {answers.windows} stretches: too long for one"
             )
         self.rankings += [
             {"set": self.name, "regime": self.regime, "method": method, "id": row.id, "ranking": list(ranking)}
@@ -186,8 +208,9 @@ class _SetRun:
 class _Drops:
     """What the answers of one data set lose without the first facts of a ranking."""
 
-    def __init__(self, loss: Callable[[Question], Loss] | None) -> None:
+    def __init__(self, loss: Callable[[Question], Loss] | None, longest: int | None) -> None:
         self.loss = loss
+        self.longest = longest
         self.known: dict[int, Loss] = {}
 
     def mean(self, rows: Sequence[LabelledQuestion], rankings: Sequence[Sequence[int]]) -> Estimate | None:
@@ -201,7 +224,7 @@ class _Drops:
         return _mean(np.array(found)) if found else None
 
     def _of(self, place: int, question: Question, removed: Sequence[int]) -> float | None:
-        if self.loss is None:
+        if self.loss is None or _too_long(question, self.longest):
             return None
         if place not in self.known:
             self.known[place] = self.loss(question)
@@ -215,7 +238,7 @@ def _mean(values: np.ndarray) -> Estimate:
     return Estimate.of(values.mean(), bootstrap_interval(np.mean, values, repeats=_REPEATS))
 
 
-def _notes(rows: Sequence[LabelledQuestion]) -> Iterator[str]:
+def _notes(rows: Sequence[LabelledQuestion], longest: int | None) -> Iterator[str]:
     for name in dict.fromkeys(row.group for row in rows):
         own = [row for row in rows if row.group == name]
         without = sum(not row.gold for row in own)
@@ -224,6 +247,12 @@ def _notes(rows: Sequence[LabelledQuestion]) -> Iterator[str]:
         alone = sum(len(row.question.units) == 1 for row in own if row.gold)
         if alone:
             yield f"{alone} questions of {name} have one fact only: every method finds it"
+        long = sum(_too_long(row.question, longest) for row in own)
+        if long:
+            yield (
+                f"{long} of {len(own)} contexts of {name} have more than {longest} characters: slow methods were not "
+                "asked about them, and their answers not scored again"
+            )
 
 
 def _work(methods: Iterable[str], size: int, limits: Mapping[str, int], controls: Controls) -> int:
