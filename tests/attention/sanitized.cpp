@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "variant.cpp"
@@ -76,7 +77,8 @@ static void prepare(Case& c) {
 static void run(const Pass& pass, const Problem& problem) {
   const int64_t shared_bytes = pass.shared_bytes == nullptr ? 0 : pass.shared_bytes(&problem);
   char* scratch = static_cast<char*>(std::aligned_alloc(64, size_t(pass.scratch_bytes(&problem))));
-  char* shared = static_cast<char*>(std::aligned_alloc(64, size_t(shared_bytes)));
+  char* shared = static_cast<char*>(std::aligned_alloc(64, size_t(shared_bytes + 63) / 64 * 64));
+  std::memset(shared, 0, size_t(shared_bytes));
   for (int64_t task = 0; task < pass.tasks(&problem); task++) pass.run(&problem, task, scratch, shared);
   if (pass.finish != nullptr) pass.finish(&problem, shared);
   std::free(scratch), std::free(shared);

@@ -192,6 +192,33 @@ def test_far_from_the_origin(name):
     check(replace(c, q=c.q * 1e-3, k=c.k * 1e-3))
 
 
+def _clusters(x: Tensor) -> Tensor:
+    return x * 0.01 + torch.randn(5, x.shape[-1])[torch.arange(x.shape[-2]) % 5] * 30
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x * 1e-30,
+        lambda x: x * 1e25,
+        lambda x: x + 3.0,
+        lambda x: x + 1e6 * (torch.arange(x.shape[-1]) == 5),  # one coordinate dwarfs the others
+        lambda x: x * (1 + 1e5 * (torch.arange(x.shape[-2]) == 9)[:, None]),  # so does one row
+        lambda x: x.relu(),
+        lambda x: (x * 8).round(),
+        lambda x: x * 0 + 1.5,
+        _clusters,
+    ],
+    ids=["tiny", "huge", "shifted", "coordinate", "row", "ties", "integers", "constant", "clusters"],
+)
+def test_l1_is_as_exact_whatever_the_numbers_look_like(change):
+    """Distances are taken in whole numbers where a grid is fine enough for them, else as they are."""
+    for width in (1, 64, 100):
+        torch.manual_seed(0)
+        c = call("l1", Sizes(1, 2, 1, 49, 130, width, 8), dtype=torch.float32)
+        check(replace(c, q=change(c.q), k=change(c.k)), VARIANTS)
+
+
 @pytest.mark.parametrize("p", [5.0, 30.0, 100.0])
 def test_high_powers_neither_overflow_nor_vanish(p):
     torch.manual_seed(0)

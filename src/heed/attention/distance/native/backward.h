@@ -7,17 +7,20 @@
 namespace HEED_SPACE {
 
 struct BackwardScratch {
-  Real *q, *grad_out, *grad_q, *keys, *columns, *values, *value_columns, *grad_k, *grad_v, *distances, *weights, *w;
+  Real *q, *whole, *grad_out, *grad_q, *keys, *columns, *values, *value_columns, *grad_k, *grad_v;
+  Real *distances, *weights, *w, *range[2];
   Powers powers;
   int64_t bytes;
   BackwardScratch(const Problem& x, const Layout& qk, const Layout& value, char* base) {
     Arena arena{base};
     q = arena.take<Real>(kTileRows * qk.stride);
+    whole = arena.take<Real>(x.kernel == kL1 ? kTileRows * qk.stride : 0);
     grad_q = arena.take<Real>(kTileRows * qk.stride);
     grad_out = arena.take<Real>(kTileRows * value.stride);
     keys = arena.take<Real>(kTileKeys * qk.stride);
     grad_k = arena.take<Real>(kTileKeys * qk.stride);
-    columns = arena.take<Real>(kTileKeys * x.width);
+    columns = arena.take<Real>((x.width + 1) * kTileKeys);
+    for (Real*& end : range) end = arena.take<Real>(qk.stride);
     values = arena.take<Real>(kTileKeys * value.stride);
     grad_v = arena.take<Real>(kTileKeys * value.stride);
     value_columns = arena.take<Real>(kTileKeys * x.value_width);
@@ -32,14 +35,18 @@ struct BackwardScratch {
 
 struct Backward {
   const Problem& x;
+  Grid* const grids;
   const Layout qk, value;
   const BackwardScratch at;
   Keys keys;
   Rows rows;
   bool keys_finite = false;
+  Real grid = 0;   // scores are taken of whole numbers of this; 0: they are not
+  Real apart = 0;  // where they are, signs are taken of this times q - k
 
-  Backward(const Problem& problem, char* scratch)
-      : x(problem), qk(x.width, is_paired(x.kernel)), value(x.value_width, false), at(x, qk, value, scratch) {}
+  Backward(const Problem& problem, char* scratch, char* shared)
+      : x(problem), grids(reinterpret_cast<Grid*>(shared)), qk(x.width, is_paired(x.kernel)),
+        value(x.value_width, false), at(x, qk, value, scratch) {}
 
   // From scores s and dP (in w): weights P with dropout, dS = P * (kept * dP - delta) into w, distances -s.
   void soften(int r) {
@@ -62,8 +69,10 @@ struct Backward {
 
   void tile(double* grad_p) {
     const Metric metric = metric_of(x, rows.head[0]);
-    const Operands operands{at.q, at.columns, qk.stride, qk.half, rows.count, int(x.width),
-                            keys_finite && all_finite(at.q, rows.count * qk.stride)};
+    Bits totals[kTileRows];
+    if (grid > 0) whole_rows(at.q, qk.stride, rows.count, grid, at.whole, totals);
+    const Operands operands{grid > 0 ? at.whole : at.q, at.columns, qk.stride, qk.half, rows.count, int(x.width),
+                            keys_finite && all_finite(at.q, rows.count * qk.stride), grid, totals};
     const bool powers = metric.form == kFormPower || (grad_p != nullptr && metric.p < kInfinity);
     const Product grad_weights{at.grad_out, at.value_columns, at.w, rows.count, int(x.value_width), value.stride, 1,
                                kTileKeys, nullptr, 0};
@@ -74,10 +83,11 @@ struct Backward {
       scores(metric, operands, at.distances, grad_weights);
     }
     for (int r = 0; r < rows.count; r++) soften(r);
+    if (grid > 0) set_apart(at.q, rows.count * qk.stride, apart);
     multiply<kKeyRows>(
         {at.weights, at.grad_out, at.grad_v, keys.count, rows.count, 1, kTileKeys, value.stride, nullptr, 1});
     pull(metric, {at.q, at.keys, at.columns, at.grad_q, at.grad_k, at.w, at.distances, grad_p, qk.stride, qk.half,
-                  rows.count, keys.count, int(x.width)}, at.powers);
+                  rows.count, keys.count, int(x.width), grid > 0}, at.powers);
   }
 
   // One query tile against the current key tile; the gradient of its q goes on from what earlier key tiles left.
@@ -99,12 +109,19 @@ struct Backward {
   void run(int64_t task) {
     const Tiling tiling(x);
     const int64_t part = task % x.parts, kv_head = task / x.parts % x.kv_heads, b = task / x.parts / x.kv_heads;
+    const Grid found = grid_of(x, qk, b, kv_head, grids, at.range, at.keys);
+    grid = found.step;
+    if (grid > 0) apart = factor_apart(found.largest);
     for (int64_t key = 0; key < x.keys; key += kTileKeys) {
       keys.set(x, b, key);
       if (!keys.any) continue;
       read_keys(x.k, qk, b, kv_head, keys, at.keys);
       keys_finite = all_finite(at.keys, kTileKeys * qk.stride);
       transpose(qk, at.keys, qk.stride, at.columns);
+      if (grid > 0) {
+        whole_columns(at.columns, x.width, grid);
+        set_apart(at.keys, kTileKeys * qk.stride, apart);
+      }
       read_keys(x.v, value, b, kv_head, keys, at.values);
       transpose(value, at.values, value.stride, at.value_columns);
       memset(at.grad_k, 0, sizeof(Real) * kTileKeys * qk.stride);
@@ -119,7 +136,9 @@ struct Backward {
   }
 };
 
-static void backward_task(const Problem* x, int64_t task, char* scratch, char*) { Backward(*x, scratch).run(task); }
+static void backward_task(const Problem* x, int64_t task, char* scratch, char* shared) {
+  Backward(*x, scratch, shared).run(task);
+}
 
 static int64_t backward_tasks(const Problem* x) { return x->batch * x->kv_heads * x->parts; }
 

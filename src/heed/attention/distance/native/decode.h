@@ -138,7 +138,7 @@ struct Decode : Forward {
   Real strength[kTileRows];
 
   Decode(const Problem& problem, char* scratch, char* shared)
-      : Forward(problem, scratch, true), parts(parts_of(problem)), partial(problem, parts, shared) {}
+      : Forward(problem, scratch, nullptr, true), parts(parts_of(problem)), partial(problem, parts, shared) {}
 
   void begin(int64_t head) {
     start(head);

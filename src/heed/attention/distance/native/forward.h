@@ -1,10 +1,10 @@
 // The forward pass with an online softmax: a task takes some query tiles of one key-value head over all key tiles.
 #pragma once
-#include "tile.h"
+#include "grid.h"
 
 namespace HEED_SPACE {
 
-constexpr int kChunkTiles = 8;  // query tiles that share one packing of a key tile
+constexpr int kChunkTiles = 16;  // query tiles that share one packing of a key tile
 
 struct Tasks {
   Tiling tiling;
@@ -23,13 +23,14 @@ struct Query {
   Rows rows;
   bool finite;
   Real *q, *out;
+  Bits totals[kTileRows];  // of rows of whole numbers
   Real highest[kTileRows], origin[kTileRows], fall[kTileRows], factor[kTileRows];
   V sum[kTileRows], moment[kTileRows], distance[kTileRows];
 };
 
 struct ForwardScratch {
   Query* query;
-  Real *keys, *columns, *values[2], *scores[2], *logits;
+  Real *keys, *columns, *values[2], *scores[2], *logits, *range[2];
   int64_t bytes;
   ForwardScratch(const Problem& x, const Layout& qk, const Layout& value, int64_t tiles, char* base) {
     Arena arena{base};
@@ -40,7 +41,8 @@ struct ForwardScratch {
       if (base != nullptr) query[t].q = q, query[t].out = out;
     }
     keys = arena.take<Real>(kTileKeys * qk.stride);
-    columns = arena.take<Real>(x.width * kTileKeys);
+    columns = arena.take<Real>((x.width + 1) * kTileKeys);
+    for (Real*& end : range) end = arena.take<Real>(qk.stride);
     for (Real*& rows : values) rows = arena.take<Real>(kTileKeys * value.stride);
     for (Real*& tile : scores) tile = arena.take<Real>(kTileSize);
     logits = arena.take<Real>(kTileSize);
@@ -143,15 +145,17 @@ static void start_query(Query& query, const Layout& value) {
 
 struct Forward {
   const Problem& x;
+  Grid* const grids;
   const Tasks tasks;
   const Layout qk, value;
   const ForwardScratch at;
   int64_t b, kv_head, tiles, lowest, highest;  // of the task; keys from the lowest on, below the highest, are seen
+  Real grid;  // queries and keys are whole numbers of this; 0: they are not
   Product weighted{};  // weights times values of the tile before, computed beside the scores of the next one
 
-  Forward(const Problem& problem, char* scratch, bool decode = false)
-      : x(problem), tasks(x, decode), qk(x.width, is_paired(x.kernel)), value(x.value_width, false),
-        at(x, qk, value, tasks.tiles, scratch) {}
+  Forward(const Problem& problem, char* scratch, char* shared, bool decode = false)
+      : x(problem), grids(reinterpret_cast<Grid*>(shared)), tasks(x, decode), qk(x.width, is_paired(x.kernel)),
+        value(x.value_width, false), at(x, qk, value, tasks.tiles, scratch) {}
 
   void start(int64_t task) {
     const int64_t first = task % tasks.chunks * tasks.tiles;
@@ -169,12 +173,18 @@ struct Forward {
       lowest = least(lowest, query.rows.lowest);
       highest = most(highest, query.rows.highest);
     }
+    grid = grid_of(x, qk, b, kv_head, grids, at.range, at.keys).step;
+    for (int64_t t = 0; grid > 0 && t < tiles; t++) {
+      Query& query = at.query[t];
+      whole_rows(query.q, qk.stride, query.rows.count, grid, query.q, query.totals);
+    }
   }
 
   void key_tile(const Keys& keys) {
     read_keys(x.k, qk, b, kv_head, keys, at.keys);
     transpose(qk, at.keys, qk.stride, at.columns);
     const bool finite = all_finite(at.keys, kTileKeys * qk.stride);
+    if (grid > 0) whole_columns(at.columns, x.width, grid);
     Real* values = at.values[weighted.b == at.values[0] ? 1 : 0];
     read_keys(x.v, value, b, kv_head, keys, values);
     for (int64_t t = 0; t < tiles; t++) {
@@ -183,7 +193,9 @@ struct Forward {
       Real* s = at.scores[weighted.a == at.scores[0] ? 1 : 0];
       const int rows = query.rows.count;
       scores(metric_of(x, query.rows.head[0]),
-             {query.q, at.columns, qk.stride, qk.half, rows, int(x.width), query.finite && finite}, s, weighted);
+             {query.q, at.columns, qk.stride, qk.half, rows, int(x.width), query.finite && finite, grid,
+              query.totals},
+             s, weighted);
       soften(x, query, keys, s, at.logits);
       weighted = {s, values, query.out, rows, keys.count, kTileKeys, 1, value.stride, query.factor, 1};
     }
@@ -201,7 +213,9 @@ struct Forward {
   }
 };
 
-static void forward_task(const Problem* x, int64_t task, char* scratch, char*) { Forward(*x, scratch).run(task); }
+static void forward_task(const Problem* x, int64_t task, char* scratch, char* shared) {
+  Forward(*x, scratch, shared).run(task);
+}
 
 static int64_t forward_tasks(const Problem* x) { return x->batch * x->kv_heads * Tasks(*x).chunks; }
 

@@ -13,6 +13,7 @@ struct Pull {
   double* grad_p;  // [rows]; null where it is not wanted
   int64_t stride, half;
   int rows, keys, width;
+  bool apart;  // differences of q and k are 0 or at least 1 (`set_apart`)
 };
 
 HEED_INLINE V where_nonzero(V d, V x) { return d == 0 ? V{} : x; }
@@ -30,6 +31,23 @@ struct PullL1 : L1 {
   HEED_INLINE V weigh(V w, V) { return w; }
   HEED_INLINE V term(V d, V w) { return directed(w, d); }
 };
+
+// Where only the sign of a difference counts, rows may be multiplied by a power of two so large that no difference lies
+// between 0 and 1, and so small that none overflows. Only those below 2^-120, or 2^-124 of the largest number, could.
+struct PullApart : Summed {
+  HEED_INLINE V weigh(V w, V) { return w; }
+  HEED_INLINE V term(V d, V w) { return sign_of(d) * w; }
+};
+
+HEED_INLINE Real factor_apart(Real largest) {
+  Real factor = Real(0x1p120);
+  while (largest * factor > Real(0x1p124)) factor /= 2;
+  return factor;
+}
+
+HEED_INLINE void set_apart(Real* rows, int64_t count, Real factor) {
+  for (int64_t i = 0; i < count; i += kLanes) store(rows + i, load(rows + i) * factor);
+}
 
 struct PullL2 : PullSquare {
   HEED_INLINE V weigh(V w, V distance) { return where_nonzero(distance, w / distance); }
@@ -260,7 +278,7 @@ static void pull(const Metric& metric, const Pull& x, const Powers& powers) {
   if (x.grad_p != nullptr && metric.p < kInfinity) add_grad_p(x, powers, metric.p);
   switch (metric.form) {
     case kFormDot: return pull_dot(x);
-    case kFormL1: return pull_tile<PullL1>(x);
+    case kFormL1: return x.apart ? pull_tile<PullApart>(x) : pull_tile<PullL1>(x);
     case kFormL2: return pull_tile<PullL2>(x);
     case kFormSquare: return pull_tile<PullSquare>(x);
     case kFormHalf: return pull_tile<PullHalf>(x);

@@ -112,6 +112,7 @@ HEED_PUBLIC int32_t heed_run(const Problem* problem, const char* name, int32_t w
   if (threads < 1) return 0;
   char* scratch = static_cast<char*>(std::aligned_alloc(4096, size_t(each * threads + shared)));
   if (scratch == nullptr) return 2;
+  memset(scratch + each * threads, 0, size_t(shared));
   Work work{pass, *problem, count, scratch + each * threads};
   share(work, scratch, each, threads);
   if (pass.finish != nullptr) pass.finish(problem, work.shared);

@@ -36,8 +36,8 @@ struct Problem {
 };
 
 // What one compiled variant offers for one pass. Tasks are independent of one another and may run in any order.
-// `shared` is memory of the call that all of them see, and `finish` makes the result of what they left there; passes
-// without either have null for both.
+// `shared` is memory of the call that all of them see, zero at first; `finish`, where it is not null, makes the result
+// of what they left there.
 struct Pass {
   int64_t (*tasks)(const Problem*);
   int64_t (*scratch_bytes)(const Problem*);

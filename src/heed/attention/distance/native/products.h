@@ -80,8 +80,8 @@ template <class M> HEED_INLINE void score_and_product_block(const Operands x, co
   Real* out = y.out + row * y.stride;
   begin_product(y, row, out, products);
   const Real *a = y.a + row * y.row_step, *b = y.b;
-  int done = 0;
-  for (int first = 0; first < x.width; first += M::stretch) {
+  int done = 0, first = 0;
+  do {
     const int last = x.width - first > M::stretch ? first + M::stretch : x.width;
     const int both = last < y.inner ? last : y.inner;
     V sums[R][C] = {};
@@ -91,7 +91,7 @@ template <class M> HEED_INLINE void score_and_product_block(const Operands x, co
       for (int c = 0; c < C; c++) k[c] = opaque(load(x.kt + done * kTileKeys + c * kLanes));
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) {
-        const V q = opaque(splat(x.q[(row + r) * x.stride + done]));
+        const V q = opaque(M::spread(x.q + (row + r) * x.stride + done));
 #pragma GCC unroll 8
         for (int c = 0; c < C; c++) sums[r][c] = step_of<M>(sums[r][c], q, k[c], one, r + c);
       }
@@ -105,8 +105,9 @@ template <class M> HEED_INLINE void score_and_product_block(const Operands x, co
       }
     }
     if (done < last) score_stretch<M, R, C>(x, row, 0, first > done ? first : done, last, sums);
-    keep_sums(s + row * kTileKeys, first == 0, sums);
-  }
+    keep_sums<M>(x, row, 0, first == 0, last == x.width, sums, s);
+    first = last;
+  } while (first < x.width);
   if (done < y.inner) product_stretch(y, a + done * y.inner_step, b + done * y.stride, y.inner - done, products);
   end_product(y, out, products);
 }
@@ -122,14 +123,13 @@ template <class M> static void score_and_multiply(const Operands& x, Real* s, co
   }
   score_rows<M>(x, row, s);
   product_rows<kBlockRows>(y, row, y.rows, 0);
-  close_scores<M>(x, s);
 }
 
 // Scores of one tile by any metric, and the product of another.
 static void scores(const Metric& metric, const Operands& x, Real* s, const Product& y) {
   switch (metric.form) {
     case kFormDot: return score_and_multiply<Dot>(x, s, y);
-    case kFormL1: return score_and_multiply<L1>(x, s, y);
+    case kFormL1: return x.grid > 0 ? score_and_multiply<WholeL1>(x, s, y) : score_and_multiply<L1>(x, s, y);
     case kFormL2: return score_and_multiply<L2>(x, s, y);
     case kFormSquare: return score_and_multiply<Square>(x, s, y);
     case kFormHalf: return score_and_multiply<Half>(x, s, y);

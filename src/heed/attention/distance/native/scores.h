@@ -47,8 +47,9 @@ HEED_INLINE bool is_paired(int64_t kernel) { return kernel == kL21 || kernel == 
 // makes one accumulator of two. Sums are taken in stretches of `stretch` coordinates, which keeps their rounding error
 // near that of a pairwise sum.
 struct Summed {
-  static constexpr bool paired = false, two_adders = false;
+  static constexpr bool paired = false, two_adders = false, whole = false;
   static constexpr int stretch = 32;
+  HEED_INLINE V spread(const Real* at) { return splat(*at); }
   HEED_INLINE V join(V a, V b) { return a + b; }
 };
 
@@ -64,6 +65,20 @@ struct L1 : Summed {
   HEED_INLINE V step(V sum, V q, V k) { return sum + absolute(q - k); }
   HEED_INLINE V step(V sum, V q, V k, V one) { return sum + absolute(q - k) * one; }
   HEED_INLINE V close(V sum) { return -sum; }
+};
+
+// The same in whole numbers, where both fit a grid (grid.h): sums of the smaller of two, taken modulo 2^32.
+struct WholeL1 {
+  static constexpr bool paired = false, two_adders = false, whole = true;
+  static constexpr int stretch = 1 << 30;
+  HEED_INLINE V spread(const Real* at) {
+    Bits bits;
+    memcpy(&bits, at, sizeof bits);
+    return (V)splat_bits(bits);
+  }
+  HEED_INLINE V join(V a, V b) { return (V)((U)a + (U)b); }
+  HEED_INLINE V step(V sum, V q, V k) { return (V)((U)sum + (U)smaller((I)q, (I)k)); }
+  HEED_INLINE V close(V sum, U totals) { return -__builtin_convertvector((I)(totals - (U)sum - (U)sum), V); }
 };
 
 struct Square : Summed {
@@ -96,16 +111,20 @@ struct Fourth : Summed {
 };
 
 struct Chebyshev {
-  static constexpr bool paired = false, two_adders = false;
+  static constexpr bool paired = false, two_adders = false, whole = false;
   static constexpr int stretch = 1 << 30;
+  HEED_INLINE V spread(const Real* at) { return splat(*at); }
   HEED_INLINE V step(V top, V q, V k) { return larger_magnitude(top, absolute(q - k)); }
   HEED_INLINE V join(V a, V b) { return larger_magnitude(a, b); }
   HEED_INLINE V close(V top) { return -top; }
 };
 
-// The same where q and k are finite: then no difference is NaN, and one instruction may stand for two.
+// The same where q and k are finite: then no difference is NaN, and one instruction may stand for two. It waits for the
+// units that add; every other maximum is taken of integers, which any unit compares.
 struct FiniteChebyshev : Chebyshev {
+  static constexpr bool two_adders = true;
   HEED_INLINE V step(V top, V q, V k) { return larger_of_magnitudes(top, q - k); }
+  HEED_INLINE V step(V top, V q, V k, V) { return Chebyshev::step(top, q, k); }
 };
 
 struct L21 : Summed {
@@ -125,7 +144,9 @@ struct Operands {
   const Real *q, *kt;
   int64_t stride, half;
   int rows, width;
-  bool finite;  // q and k hold neither infinities nor NaN
+  bool finite;             // q and k hold neither infinities nor NaN
+  Real grid;               // q and k are whole numbers of this; 0: they are not
+  const Bits* totals;      // of each row of q, and behind the last row of kt of each key, where they are
 };
 
 template <class M> HEED_INLINE V step_of(V sum, V q, V k, V one, int place) {
@@ -159,35 +180,51 @@ HEED_INLINE void score_stretch(const Operands& x, int row, int column, int first
           const V a = at[0] - k[c], b = at[x.half] - second[c];
           sums[r][c] = M::step(sums[r][c], a * a + b * b);
         } else {
-          sums[r][c] = step_of<M>(sums[r][c], splat(at[0]), k[c], one, r + c);
+          sums[r][c] = step_of<M>(sums[r][c], M::spread(at), k[c], one, r + c);
         }
       }
     }
   }
 }
 
-template <int R, int C> HEED_INLINE void keep_sums(Real* s, bool first, const V (&sums)[R][C]) {
+// The score of what came together for a row and a vector of keys.
+template <class M> HEED_INLINE V score_of(const Operands& x, int row, int column, V sum) {
+  if constexpr (M::whole) {
+    const Bits* keys = reinterpret_cast<const Bits*>(x.kt + x.width * kTileKeys);
+    return M::close(sum, (U)splat_bits(x.totals[row]) + (U)load_bits(keys + column)) * x.grid;
+  } else {
+    return M::close(sum);
+  }
+}
+
+// Adds the sums of a stretch to those before it; the last one makes scores of them.
+template <class M, int R, int C>
+HEED_INLINE void keep_sums(const Operands& x, int row, int column, bool first, bool last, const V (&sums)[R][C],
+                           Real* s) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
     for (int c = 0; c < C; c++) {
-      Real* at = s + r * kTileKeys + c * kLanes;
-      store(at, first ? sums[r][c] : sums[r][c] + load(at));
+      Real* at = s + (row + r) * kTileKeys + column + c * kLanes;
+      const V sum = first ? sums[r][c] : M::join(sums[r][c], load(at));
+      store(at, last ? score_of<M>(x, row + r, column + c * kLanes, sum) : sum);
     }
   }
 }
 
 template <class M, int R, int C> HEED_INLINE void score_block(const Operands& x, int row, int column, Real* s) {
   const int steps = M::paired ? x.width / 2 : x.width;
-  for (int first = 0; first < steps; first += M::stretch) {
+  int first = 0;
+  do {
     const int last = steps - first > M::stretch ? first + M::stretch : steps;
     V sums[R][C] = {};
     score_stretch<M, R, C>(x, row, column, first, last, sums);
-    keep_sums(s + row * kTileKeys + column, first == 0, sums);
-  }
+    keep_sums<M>(x, row, column, first == 0, last == steps, sums, s);
+    first = last;
+  } while (first < steps);
 }
 
-// Sums of the rows from `row` on.
+// Scores of the rows from `row` on.
 template <class M> HEED_INLINE void score_rows(const Operands& x, int row, Real* s) {
   for (; row + kBlockRows <= x.rows; row += kBlockRows)
     for (int column = 0; column < kTileKeys; column += kBlockVectors * kLanes)
@@ -197,14 +234,7 @@ template <class M> HEED_INLINE void score_rows(const Operands& x, int row, Real*
       score_block<M, 1, kBlockVectors>(x, row, column, s);
 }
 
-template <class M> HEED_INLINE void close_scores(const Operands& x, Real* s) {
-  for (int i = 0; i < x.rows * kTileKeys; i += kLanes) store(s + i, M::close(load(s + i)));
-}
-
-template <class M> static void score_tile(const Operands& x, Real* s) {
-  score_rows<M>(x, 0, s);
-  close_scores<M>(x, s);
-}
+template <class M> static void score_tile(const Operands& x, Real* s) { score_rows<M>(x, 0, s); }
 
 // What the gradient of a general power needs of each pair, with r = |d| / m and m the largest |d|: m, sum r^p, and
 // sum r^p log2 r.

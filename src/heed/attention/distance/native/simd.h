@@ -40,7 +40,10 @@ typedef Real Unaligned __attribute__((vector_size(kBytes), aligned(sizeof(Real))
 #define HEED_INLINE static inline __attribute__((always_inline))
 
 HEED_INLINE V load(const Real* from) { return *reinterpret_cast<const Unaligned*>(from); }
+HEED_INLINE I load_bits(const Bits* from) { return (I)load(reinterpret_cast<const Real*>(from)); }
+HEED_INLINE void store_bits(Bits* to, I x) { *reinterpret_cast<Unaligned*>(to) = (V)x; }
 HEED_INLINE void store(Real* to, V x) { *reinterpret_cast<Unaligned*>(to) = x; }
+HEED_INLINE I splat_bits(Bits x) { return I{} + x; }
 HEED_INLINE V splat(Real x) { return x - V{}; }  // x - 0 is x for every x; x + 0 would turn -0 into 0
 
 constexpr Bits kSignBit = Bits(1) << (8 * sizeof(Real) - 1);
@@ -106,6 +109,35 @@ HEED_INLINE V directed(V w, V d) {
   }
 #else
   return (V)(((I)w ^ ((I)d & kSignBit)) & (I)(d != 0));
+#endif
+}
+
+#if defined(__AVX2__)
+constexpr bool kWhole = kSingle;  // the smaller of two integers is one instruction
+#else
+constexpr bool kWhole = false;
+#endif
+
+HEED_INLINE I smaller(I a, I b) { return a < b ? a : b; }
+
+// The nearest whole numbers.
+HEED_INLINE I rounded(V x) {
+#if defined(__AVX512F__)
+  if constexpr (kSingle) return (I)_mm512_cvtps_epi32((__m512)x);
+#elif defined(__AVX2__)
+  if constexpr (kSingle) return (I)_mm256_cvtps_epi32((__m256)x);
+#endif
+  return __builtin_convertvector(x, I);
+}
+
+// -1, 0 or 1, for |d| that is 0 or at least 1.
+HEED_INLINE V sign_of(V d) {
+#if defined(__AVX512DQ__)
+  constexpr int absolute_minimum = 0x2;  // with the sign of the first
+  if constexpr (kSingle) return (V)_mm512_range_ps((__m512)d, (__m512)splat(1), absolute_minimum);
+  return (V)_mm512_range_pd((__m512d)d, (__m512d)splat(1), absolute_minimum);
+#else
+  return directed(splat(1), d);
 #endif
 }
 

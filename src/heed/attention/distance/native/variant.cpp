@@ -6,9 +6,10 @@
 #include "decode.h"
 
 extern "C" const Pass HEED_JOIN(heed_forward, HEED_VARIANT, HEED_REAL) = {
-    HEED_SPACE::forward_tasks, HEED_SPACE::forward_scratch, nullptr, HEED_SPACE::forward_task, nullptr};
+    HEED_SPACE::forward_tasks, HEED_SPACE::forward_scratch, HEED_SPACE::grid_bytes, HEED_SPACE::forward_task, nullptr};
 extern "C" const Pass HEED_JOIN(heed_backward, HEED_VARIANT, HEED_REAL) = {
-    HEED_SPACE::backward_tasks, HEED_SPACE::backward_scratch, nullptr, HEED_SPACE::backward_task, nullptr};
+    HEED_SPACE::backward_tasks, HEED_SPACE::backward_scratch, HEED_SPACE::grid_bytes, HEED_SPACE::backward_task,
+    nullptr};
 extern "C" const Pass HEED_JOIN(heed_decode, HEED_VARIANT, HEED_REAL) = {
     HEED_SPACE::decode_tasks, HEED_SPACE::decode_scratch, HEED_SPACE::decode_shared, HEED_SPACE::decode_task,
     HEED_SPACE::decode_finish};
