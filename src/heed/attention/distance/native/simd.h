@@ -78,6 +78,9 @@ HEED_INLINE V larger_magnitude(V a, V b) {
 #if defined(__AVX512F__)
   if constexpr (kSingle) return (V)_mm512_max_epi32((__m512i)a, (__m512i)b);
   return (V)_mm512_max_epi64((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  if constexpr (kSingle) return (V)_mm256_max_epi32((__m256i)a, (__m256i)b);
+  return (I)a > (I)b ? a : b;
 #else
   return (I)a > (I)b ? a : b;
 #endif
