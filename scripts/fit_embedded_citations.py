@@ -26,6 +26,8 @@ MOST = {
     "wice": 70,
 }
 """Rows that are read of each set; the long ones of WiCE take the most time."""
+FAMILIES = {"babi": "babi", "hotpotqa": "multihop", "ircot": "multihop"}
+"""Sets of one family by how their names begin: the same tasks, or questions of the same source."""
 SHIPPED = Path(__file__).parents[1] / "src" / "heed" / "profile" / "shipped" / "cite-smollm2-135m-instruct.json"
 
 
@@ -54,6 +56,11 @@ def main() -> int:
 def told(done: int, of: int) -> None:
     """Say how far the reading is."""
     print(f"\r{done:,} of {of:,} questions", end="", file=sys.stderr)
+
+
+def family(name: str) -> str:
+    """What a data set's name belongs to; weights that saw one of a family are not judged on another."""
+    return next((own for start, own in FAMILIES.items() if name.startswith(start)), name)
 
 
 def rows_of(data: Path) -> list[LabelledQuestion]:

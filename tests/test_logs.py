@@ -35,7 +35,7 @@ def test_a_line_has_time_level_logger_event_and_the_fields(lines):
 
 def test_an_error_is_told_by_type_and_place_without_its_message(lines, tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"data": "a secret", "label": 7}\n', encoding="utf-8")
+    path.write_text('{"data": "a", "label": "a secret"}\n', encoding="utf-8")
     with pytest.raises(RecordError, match="a secret") as caught:
         load_pairs([path])
     LOG.error("failed", extra={"exit_code": 2}, exc_info=caught.value)

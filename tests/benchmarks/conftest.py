@@ -3,5 +3,6 @@
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-sys.path[:0] = [str(FOLDER), str(FOLDER / "mechanisms")]
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "benchmarks"
+sys.path[:0] = [str(FOLDER), str(FOLDER / "mechanisms"), str(ROOT / "scripts")]

@@ -189,6 +189,11 @@ def test_claims_of_the_mechanisms_are_picked_from_the_results() -> None:
     assert "| sdpa / l1 | 1.5 x | 1.4 to 1.6 | >= 1.25 | met |" in told
     assert "other" not in told
     assert "abc1234" in told
+    assert "Not measured: mechanisms/comparisons (never run)." in told
+    kept.append({"benchmark": "mechanisms/memory", "broken": "no output", "commit": "abc1234", "claims": []})
+    told = write_page.claims({"environment": where, "benchmarks": kept})
+    assert "Not measured: mechanisms/memory (no output)." in told
+    assert "mechanisms/speed (" not in told
     assert write_page.claims({"environment": where, "benchmarks": kept[:1]}) is None
 
 

@@ -76,6 +76,9 @@ def test_units_of_the_caller_are_the_facts(model) -> None:
         ({"response": " "}, "response with text"),
         ({"method": "magic"}, "expected a method among"),
         ({"units": ["The sky"]}, "add up to the context"),
+        ({"units": [CONTEXT], "response": "It is.", "check": True}, "two facts or more, found one"),
+        ({"check": True}, "expected an answer to score"),
+        ({"method": "learned", "profile": 3}, "profile of the method learned as RankingProfile or Path or text"),
     ],
 )
 def test_bad_input_is_refused(model, how, message) -> None:
@@ -96,6 +99,16 @@ def test_a_method_that_looks_from_the_question_says_so(model) -> None:
     np.testing.assert_array_equal(again.scores, cited.scores)
     with pytest.raises(InputError, match="compares questions"):
         heed.cite(model, CONTEXT, "Why?", "It is blue.", method="calibrated", rows="response")
+
+
+def test_settings_are_those_it_went_by(model, profile, tmp_path) -> None:
+    profile.save(tmp_path / "own.json")
+    cited = heed.cite(model, CONTEXT, "Why?", method="learned+bm25", profile=tmp_path / "own.json", k1=1)
+    stored = RankingProfile.load(tmp_path / "own.json").digest
+    own = {"learned": {"profile": stored}, "bm25": {"k1": 1, "b": 0.75, "stop_words": "en"}}
+    assert json.loads(json.dumps(cited.record()))["settings"] == own
+    quarter = heed.cite(model, CONTEXT, "Why?", method="last_quarter").settings
+    assert quarter == {"layers": 0.25, "per_token": False}
 
 
 def test_several_questions_about_one_context_share_what_was_computed(model, profile, monkeypatch) -> None:

@@ -42,6 +42,24 @@ def test_the_head_that_tells_is_found(model, groups) -> None:
     assert min(found.quality["question"]["recall_at_5_rows_left_out"].values()) > 0.95
 
 
+@pytest.mark.parametrize(("sets", "depth", "chosen_by"), [("abc", 1, "sets"), ("ab", 2, "rows")])
+def test_depth_is_chosen_by_sets_where_there_are_enough(model, sets, depth, chosen_by) -> None:
+    """In the deeper layer each set has a head of its own, which misleads in the others."""
+    found = []
+    for one in reads(dict.fromkeys(sets, 80), (0, 1)):
+        contrasts = one.contrasts.astype(float)
+        gold = sorted(one.gold)
+        contrasts[gold, 0, 0, 1] -= 4.0
+        deep = contrasts.reshape(len(contrasts), -1)[:, [2, 3, 6]]
+        contrasts[gold, [0, 0, 1], 1, [0, 1, 0]] = deep[gold] - 2.0
+        own = "abc".index(one.group)
+        contrasts[gold, own // 2, 1, own % 2] += 8.0
+        found.append(Read(contrasts, one.gold, one.group, one.id))
+    profile = learn(model, {"question": found}, source="test", data="x")
+    assert profile.depth("question") == depth
+    assert profile.quality["question"]["chosen_by"] == f"recall_at_5_{chosen_by}_left_out"
+
+
 def test_noise_is_not_called_good(model) -> None:
     rows = [Read(one.contrasts[::-1], one.gold, one.group, one.id) for one in reads({"a": 60, "b": 60}, (0, 0))]
     found = learn(model, {"question": rows}, source="test", data="x")

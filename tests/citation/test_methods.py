@@ -48,11 +48,25 @@ def test_every_name_makes_a_method(model, name) -> None:
         ("bm25+nothing", {}, "found 'nothing'"),
         ("bm25", {"layers": 0.5}, r"found \['layers'\]"),
         ("all_layers+bm25", {"sink": "paper"}, r"found \['sink'\]"),
+        ("bm25+heads", {}, "expected the setting heads of the method heads, found none"),
+        ("heads", {"heads": [[1, 2.5]]}, "a list of"),
+        ("all_layers", {"layers": True}, "as a number, found True"),
+        ("all_layers", {"layers": float("nan")}, "as a number, found nan"),
+        ("all_layers", {"per_token": 1}, "as true or false, found 1"),
+        ("contextcite", {"seed": -1}, "seed >= 0"),
+        ("attrieval", {"sink": 1}, "as 'paper' or 'token', found 1"),
     ],
 )
 def test_unknown_names_and_settings_are_refused(model, name, settings, message) -> None:
     with pytest.raises(InputError, match=message):
         method(name, model, **settings)
+
+
+def test_settings_come_from_numpy_and_json_alike(model, question) -> None:
+    array = method("heads", model, heads=[tuple(np.int64([1, 0]))])(question)
+    np.testing.assert_array_equal(array.values, method("heads", model, heads=[[1, 0]])(question).values)
+    words = method("bm25", None, k1=np.float32(1.5), stop_words=["is"])(question)
+    np.testing.assert_array_equal(words.values, method("bm25", None, b=0.75, stop_words=("is",))(question).values)
 
 
 def test_a_method_that_reads_needs_a_model() -> None:

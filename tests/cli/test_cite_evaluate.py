@@ -49,12 +49,12 @@ def test_a_profile_is_fitted_and_found(heed, sets, options, tmp_path):
     data = [word for path in sets for word in ("--data", path)]
     done = heed("cite", "fit", *data, *options)
     assert done.code == 0, done.err
-    assert done.out.splitlines()[0].split() == ["looked", "from", "data", "set,", "left", "out", "recall@5", "depth"]
-    assert [line.split()[:2] for line in done.out.splitlines()[1:4]] == [
-        ["question", "one"],
-        ["question", "three"],
-        ["question", "two"],
+    assert done.out.splitlines()[0].split() == ["looked", "from", "data", "set", "left", "out", "recall@5", "depth"]
+    assert [line.split()[:4] for line in done.out.splitlines()[1:4]] == [
+        ["question", name, "the", "set"] for name in ("one", "three", "two")
     ]
+    alone = heed("cite", "fit", "--data", sets[0], *options, "--out", tmp_path / "alone").out
+    assert alone.splitlines()[1].split()[:7] == ["question", "one", "a", "fifth", "of", "the", "rows"]
     (tmp_path / "c.txt").write_text("Ann came. Bob left.")
     cited = heed("cite", "answer", "--context", tmp_path / "c.txt", "--question", "Who left?", *options, "--json")
     assert (cited.code, sorted(cited.json["ranking"])) == (0, [0, 1])
@@ -108,6 +108,19 @@ def test_learned_weights_are_fitted_without_the_set(heed, sets, options):
     assert (alone.code, "two data sets or more" in alone.err) == (2, True)
     profile = heed("cite", "evaluate", *sets, *options, *words, "--profile", sets[0])
     assert profile.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rows", "response"], "expected questions with gold facts and an answer to tell, found none among 12"),
+        (["--methods", "learned,heads+bm25"], "expected --leave-one-out beside the method heads"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_before_a_model_is_loaded(heed, sets, monkeypatch, words, message):
+    monkeypatch.setattr(cite_evaluate, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    done = heed("cite", "evaluate", sets[2], *words)
+    assert (done.code, done.out, message in done.err) == (2, "", True)
 
 
 def test_words_alone_need_no_model(heed, sets, monkeypatch):

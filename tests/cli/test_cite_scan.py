@@ -131,8 +131,19 @@ def test_stop_on_error_stops_at_the_line(scan, tmp_path):
     assert len(read(tmp_path / "out.jsonl")) == 1
 
 
-@pytest.mark.parametrize("words", [["--method", "bm52"], ["--set", "3=4"], ["--rows", "words"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--method", "bm52"],
+        ["--method", "heads"],
+        ["--method", "attrieval", "--set", "top_k=abc"],
+        ["--set", "3=4"],
+        ["--set", "rows=question"],
+        ["--rows", "words"],
+    ],
+)
 def test_bad_usage_comes_before_a_model(scan, tmp_path, monkeypatch, words):
     monkeypatch.setattr(module, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
-    assert scan(write_rows(tmp_path / "in.jsonl", *ROWS), *words).code == 2
+    done = scan(write_rows(tmp_path / "in.jsonl", *ROWS), *words)
+    assert (done.code, "internal error" in done.err) == (2, False)
     assert scan(tmp_path / "missing.jsonl").code == 2

@@ -32,7 +32,8 @@ def test_json_is_one_object_with_the_verdict(heed, guarded, text):
     found = done.json
     assert done.out.count("\n") == 1
     assert list(found) == [
-        "id", "model", "flagged", "score", "threshold", "probability", "status", "spans", "reason", "seconds", "notes",
+        "id", "model", "flagged", "action", "score", "threshold", "review", "probability", "status", "spans", "reason",
+        "seconds", "notes",
     ]  # fmt: skip
     assert (found["id"], found["flagged"], found["status"], found["threshold"]) == (str(text), True, "ok", 0.0)
     assert all(0 <= span["start"] < span["end"] <= len(INJECTED) for span in found["spans"])

@@ -56,15 +56,23 @@ def test_leaving_one_out_fits_on_the_others(heed, tiny, sets):
     assert done.code == 0, done.err
     assert done.json["way"] == "anew for each set, fitted on the others"
     assert set(done.json["sets"]) == {"one", "two", "three"}
-    few = heed(*words, *sets)
-    assert (few.code, "from at least two data sets" in few.err) == (2, True)  # one is left to fit on
+
+
+def test_leaving_one_out_asks_for_three_sets_before_a_model_is_loaded(heed, sets, monkeypatch):
+    monkeypatch.setattr(module, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    for few in (sets[:1], sets):
+        done = heed("guard", "evaluate", "--leave-one-out", *few)
+        assert done.code == 2
+        assert "add data sets; three" in done.err
+        assert "--method" not in done.err
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "found none"),
-        ('{"data": "a", "label": 2}\n', "bad.jsonl, line 1"),
+        ('{"data": "a", "label": 2}\n', "bad.jsonl, line 1, found 2"),
+        ('{"data": "a", "label": true}\n', "bad.jsonl, line 1, found True"),
         ('{"data": "a", "label": 1}\nnope\n', "bad.jsonl, line 2"),
         ("\udcff", "bad.jsonl"),
     ],
@@ -79,17 +87,31 @@ def test_a_bad_row_is_found_before_a_model_is_loaded(heed, sets, monkeypatch, te
     assert "Traceback" not in done.err
 
 
-def test_sets_of_one_class_are_bad_input(heed, tmp_path):
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_set_of_one_class_is_evaluated(heed, guarded, tmp_path, label):
+    known, missing = ("caught", "alarms") if label else ("alarms", "caught")
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"data": f"text {n}", "label": label}) + "\n" for n in range(3)))
+    words = ["guard", "evaluate", path, *guarded, "--threshold", 0.5]
+    done = heed(*words, "--json")
+    assert done.code == 0, done.err
+    overall = done.json["overall"]
+    assert (overall["auroc"], overall[missing]) == (None, None)
+    assert 0 <= overall[known]["value"] <= 1
+    shown = heed(*words, "--out", tmp_path / "out")
+    assert shown.code == 0, shown.err
+    assert "only: it says nothing of how they rank" in shown.err
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_sets_of_one_class_cannot_be_compared(heed, tiny, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"data": "a", "label": 1}\n')
-    done = heed("guard", "evaluate", tmp_path / "a.jsonl")
+    done = heed("guard", "compare", tmp_path / "a.jsonl", "--models", tiny, "other")
     assert (done.code, "all with label 1, in a.jsonl" in done.err) == (2, True)
 
 
 def test_a_threshold_is_not_left_out(heed, sets):
     assert heed("guard", "evaluate", *sets, "--leave-one-out", "--threshold", 0.5).code == 2
-    alone = heed("guard", "evaluate", sets[0], "--leave-one-out")
-    assert alone.code == 2
-    assert "expected two data sets or more" in alone.err
 
 
 def test_two_profiles_are_compared(heed, tiny, sets, tmp_path, monkeypatch):
@@ -126,7 +148,7 @@ def test_a_scan_is_exported_and_counted(heed, guarded, tmp_path):
     done = heed("guard", "export", tmp_path / "v.jsonl", "--out", tmp_path / "v.csv")
     assert done.code == 0, done.err
     assert "status empty_data" in done.out
-    assert (tmp_path / "v.csv").read_text().startswith("id,flagged,score")
+    assert (tmp_path / "v.csv").read_text().startswith("id,flagged,action,score,threshold,review")
     told = heed("guard", "export", tmp_path / "v.jsonl", "--json").json
     assert (told["rows"], told["fine"], told["abstained"]) == (2, 1, 1)
     assert heed("guard", "export", tmp_path / "v.jsonl", "--out", tmp_path / "v.xls").code == 2

@@ -194,6 +194,12 @@ def test_slow_methods_and_log_probabilities_keep_to_short_contexts():
     assert max(map(len, scored)) == shorter
 
 
+@pytest.mark.parametrize("rows", [[], [row()], [row(gold=(), sets=(), response="Yes.")]])
+def test_nothing_to_ask_is_refused(rows):
+    with pytest.raises(InputError, match="expected questions with gold facts and an answer"):
+        evaluate_citation({BASELINE: first}, rows, model="m", regimes=("response",), controls=NONE)
+
+
 def test_a_slow_method_that_no_context_suits_is_left_out_with_a_note():
     found = evaluate_citation(
         {BASELINE: first, "slow": last}, [row()], model="m", limits={"slow": 9}, longest=1, controls=NONE

@@ -9,10 +9,11 @@ import pytest
 from heed.errors import InputError, RecordError
 from heed.evaluation import Judged, evaluate, judge, leave_one_out, report
 from heed.evaluation.controls import tfidf_auroc
-from heed.evaluation.duplicates import duplicates
+from heed.evaluation.left_out import folds
 from heed.evaluation.length import length_name, matched_auroc, matched_rows
 from heed.evaluation.localisation import character_f1
 from heed.guard import Calibration, Calibrations
+from heed.guard.data import LabelledPair, load_pairs
 from heed.measure import auroc
 from heed.text.evidence import WeightedSpan
 from heed.text.span import CharSpan
@@ -89,7 +90,8 @@ def test_a_set_of_one_class_has_rates_and_a_note(table, rows, pair) -> None:
     assert "benign holds benign rows only: it says nothing of how they rank" in found.notes
     assert "every score of benign is 0.1: the guard ranks nothing there" in found.notes
     ranks, decides, kinds = found.tables()
-    assert ranks[3] == ("benign", "5", *["–"] * 6)
+    assert ranks[3] == ("benign", "5", *["–"] * 9)
+    assert {len(row) for row in ranks} == {11}
     assert decides[3][:5] == ("benign", "5", "0", "–", "0.0 (0.0-52)")
     assert ranks[4][0] == decides[4][0] == "all together"
     assert {len(row) for row in kinds} == {7}
@@ -208,6 +210,17 @@ def test_controls_know_what_they_should(table, pair) -> None:
     assert controls.shuffled.value == pytest.approx(0.5, abs=0.02)  # 200 shuffles, each within 0.065 of it
 
 
+def test_the_table_shows_every_control_and_every_rate(table, rows) -> None:
+    found = evaluate(table(), rows)
+    header, *lines = found.tables()[0]
+    cells = dict(zip(header, lines[-1], strict=True))
+    ranking = found.overall.ranking
+    shuffled = ranking.controls.shuffled
+    assert cells["chance"] == f"{shuffled.value:.2f} ({shuffled.low:.2f}-{shuffled.high:.2f})"
+    for fpr, name in ((0.001, "at 0.1 %"), (0.01, "at 1 %"), (0.05, "at 5 %")):
+        assert cells[name] == f"{ranking.tpr_at[fpr]:.3f}"
+
+
 def test_tfidf_needs_two_rows_of_each_class_and_takes_any_text() -> None:
     labels = np.array([0, 0, 0, 1])
     assert tfidf_auroc(["a", "b", "c", "d"], labels, np.arange(4)) is None
@@ -223,22 +236,11 @@ def test_tfidf_does_not_learn_a_row_from_its_twin(table, pair) -> None:
     assert evaluate(table(), rows).overall.ranking.controls.tfidf > 0.9
 
 
-def test_duplicates_within_and_between_sets_are_found(table, pair) -> None:
+def test_rows_that_occur_twice_are_noted(table, pair) -> None:
     one = pair(0.1, 0)
-    rows = [
-        one,
-        replace(one, id="again", data=f"  {one.data}\n"),
-        replace(one, id="there", group="two", label=1),
-        replace(one, id="alien", group="two", instruction=None),
-        pair(0.9, 1, group="two"),
-    ]
-    found = {d.sets: d for d in duplicates(rows)}
-    assert set(found) == {("one", "one"), ("one", "two")}
-    assert found["one", "two"].texts == 1
-    assert found["one", "two"].contradictory == 1
-    assert found["one", "one"].example == (one.id, "again")
-    assert found["one", "one"].contradictory == 0
-    assert any("labelled both 0 and 1" in note for note in evaluate(table(), rows).notes)
+    found = evaluate(table(), [one, replace(one, id="there", group="two", label=1), pair(0.9, 1, group="two")])
+    assert [(d.sets, d.contradictory) for d in found.duplicates] == [(("one", "two"), 1)]
+    assert any("labelled both 0 and 1" in note for note in found.notes)
 
 
 def test_each_set_is_judged_by_a_guard_that_has_not_seen_it(table, tmp_path) -> None:
@@ -252,15 +254,43 @@ def test_each_set_is_judged_by_a_guard_that_has_not_seen_it(table, tmp_path) -> 
 
     def refit(model, others):
         guard = table(model=model)
-        fitted[tuple(path.stem for path in others)] = guard
+        fitted[tuple(dict.fromkeys(pair.group for pair in others))] = guard
         return guard
 
     told = []
-    judged = leave_one_out("tiny", files, refit, progress=lambda *seen: told.append(seen))
+    judged = leave_one_out("tiny", load_pairs(files), refit, progress=lambda *seen: told.append(seen))
     assert set(fitted) == {("b", "c"), ("a", "c"), ("a", "b")}
     assert {pair[1][0] for pair in fitted["a", "c"].asked} == {"b"}
     assert [v.data for v in judged.verdicts] == [p.data for p in judged.pairs]
     assert told[-1] == (12, 12)
-    for few in (files[:1], [files[0], files[0]]):
-        with pytest.raises(InputError, match="two or more different data sets"):
-            leave_one_out("tiny", few, refit)
+
+
+def sets_of(pair, *names: str, **fields: object) -> list[LabelledPair]:
+    return [pair(0.5, label, group=name, **fields) for name in names for label in (0, 1)]
+
+
+def test_what_is_of_a_family_is_left_out_together(table, pair) -> None:
+    rows = sets_of(pair, "a", "b", "c") + sets_of(pair, "a2", family="a") + sets_of(pair, "d")
+    rows += [pair(0.5, 0, group="d", family="b")]
+    seen = {name: {row.group for row in rest} for name, rest in folds(rows).items()}
+    assert seen["a"] == seen["a2"] == {"b", "c", "d"}
+    assert seen["c"] == {"a", "a2", "b", "d"}
+    assert seen["d"] == {"a", "a2", "c"}  # a row of d shares texts with b
+    assert {row.family for row in folds(rows)["b"] if row.group == "d"} == {None}
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+def test_too_few_sets_to_leave_one_out_are_refused(pair, names) -> None:
+    with pytest.raises(InputError, match=r"without 'a', .* in at least two .*, found [01].*: add data sets; three"):
+        folds(sets_of(pair, *names))
+
+
+def test_sets_that_leave_no_second_family_or_class_are_refused(pair) -> None:
+    three = sets_of(pair, "a", "b", "c")
+    assert set(folds(three)) == {"a", "b", "c"}
+    with pytest.raises(InputError, match=r"without 'a', .* found 1:"):
+        folds([*three[:2], *(replace(row, family="a") for row in three[2:4]), *three[4:]])
+    with pytest.raises(InputError, match=r"without 'a', .* found 2, benign only:"):
+        folds([row for row in three if row.label == 0 or row.group == "a"])
+    with pytest.raises(InputError, match=r"without 'a', .* found 0:"):
+        folds([row if row.group == "a" else replace(row, instruction=None) for row in three])

@@ -32,10 +32,16 @@ def test_rows_say_what_they_hold(write) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"data": "a", "label": 2}, "line 3, found"),
-        ({"data": "a", "label": None}, "line 3, found"),
-        ('{"data": "a", "label": NaN}', "line 3, found"),
-        ({"label": 1}, "line 3, found"),
+        ({"data": "a", "label": 2}, r"label 0 \(benign\) or 1 \(attack\) in set.jsonl, line 3, found 2: correct"),
+        ({"data": "a", "label": True}, "line 3, found True"),
+        ({"data": "a", "label": 1.0}, "line 3, found 1.0"),
+        ({"data": "a", "label": "1"}, "line 3, found '1'"),
+        ({"data": "a", "label": [0] * 999}, r"line 3, found \[0, .{60,90}: correct"),
+        ({"data": "a", "label": None}, "line 3, found None"),
+        ({"data": "a"}, "line 3, found None"),
+        ('{"data": "a", "label": NaN}', "line 3, found nan"),
+        ({"label": 1}, "expected data as text in set.jsonl, line 3, found NoneType"),
+        ("[]", "expected a JSON object in set.jsonl, line 3, found list"),
         ({"data": "a", "label": 1, "instruction": 3}, "as text or null in set.jsonl, line 3"),
         (
             {"data": "a", "label": 1, "injected_start": 0, "injected_end": 5},
@@ -71,6 +77,18 @@ def test_one_class_only_names_label_and_files(write) -> None:
         load_pairs([write(GOOD[1:], "a.jsonl"), write(GOOD[1:], "b.jsonl")])
     with pytest.raises(RecordError, match="found no row in"):
         load_pairs([])
+
+
+def test_one_class_is_taken_where_it_may_be_missing(write) -> None:
+    assert [pair.label for pair in load_pairs([write(GOOD[1:])], both=False)] == [1]
+    with pytest.raises(RecordError, match="found none"):
+        load_pairs([write([])], both=False)
+
+
+def test_a_file_named_twice_is_refused(write) -> None:
+    path = write(GOOD)
+    with pytest.raises(RecordError, match=r"expected different files, found .*set.jsonl twice"):
+        load_pairs([path, write(GOOD, "other.jsonl"), path])
 
 
 def test_the_injection_of_a_benign_row_is_none(write) -> None:

@@ -184,6 +184,22 @@ def test_a_guard_without_weights_for_a_kind_abstains(model) -> None:
     assert (verdict.status, verdict.flagged) == ("uncalibrated", None)
 
 
+def test_a_calibration_speaks_of_the_threshold_it_has(fitted, model) -> None:
+    """Regression: notes and caught attacks were those of another threshold, moved to one half afterwards."""
+    profile, calibrations, _ = fitted
+    given, neutral = calibrations.given, calibrations.neutral
+    assert given.caught / given.attacks == pytest.approx(profile.quality["tpr"], abs=1e-3)
+    for one in (given, neutral):
+        low, high = one.fpr_interval
+        assert low <= one.fpr <= high
+        assert not any("less than one row" in note for note in one.notes)
+    assert any(f"up to {high:.1%} of such texts" in note for note in neutral.notes)  # 24 rows cannot show a tenth
+    _, few, _ = fit_weights(model, [*pairs("a"), *pairs("b")], fpr=0.01, depth=1)
+    (note,) = (note for note in few.given.notes if "less than one row" in note)
+    assert note.startswith("1.0% of 24 benign rows is less than one row")
+    assert "100 benign rows" in note
+
+
 @pytest.mark.parametrize("rows", [pairs("a"), [*pairs("a", rows=2)[:1], *pairs("b", rows=2)[:1]]])
 def test_one_family_or_one_class_alone_is_refused(model, rows) -> None:
     with pytest.raises(InputError, match="both classes from at least two data sets"):

@@ -6,6 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from heed.errors import InputError, RecordError
 from heed.guard import Guard
@@ -123,6 +124,16 @@ def test_heads_of_a_hybrid_model_are_named_by_their_own_layers(tmp_path, files) 
     assert Guard(hybrid, profile=tmp_path / "p").check("Summarise.", "cat dog").status == "ok"
 
 
+@pytest.mark.parametrize("method", ["margin", "stability"])
+def test_attention_that_is_not_finite_is_refused_with_the_row(tmp_path, files, method) -> None:
+    """Regression: masses of NaN were fitted on as if they were attention."""
+    broken = load(tiny_folder(tmp_path / "tiny"), dtype="float32")
+    with torch.no_grad():
+        broken.hf.model.layers[0].self_attn.k_proj.weight.fill_(torch.nan)
+    with pytest.raises(InputError, match=r"expected finite attention, found NaN or infinity in row 'r\d+' of [abc]"):
+        fit(broken, files, method=method, out=tmp_path / "p", fpr=0.1)
+
+
 def test_two_files_of_one_name_stay_two_data_sets(tmp_path) -> None:
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
@@ -135,7 +146,7 @@ def test_two_files_of_one_name_stay_two_data_sets(tmp_path) -> None:
     ("line", "message"),
     [
         ("{", "expected JSON in bad.jsonl, line 2"),
-        ("[]", "an object with data"),
+        ("[]", "expected a JSON object in bad.jsonl, line 2"),
         ('{"data": "x", "label": 2}', "line 2, found"),
         ('{"data": 1, "label": 1}', "line 2, found"),
         ('{"data": "x", "label": 1, "instruction": 3}', "instruction as text or null in bad.jsonl, line 2, found int"),

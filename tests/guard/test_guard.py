@@ -18,7 +18,7 @@ from heed.guard.query import MOST_GENERATED, new_tokens
 from heed.model import load, wrap
 from heed.probe import Reading
 from heed.profile import Profile
-from tiny import tiny_folder, tiny_profile
+from tiny import tiny_folder, tiny_learned, tiny_profile
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,29 @@ def test_what_cannot_be_judged_is_abstained_from(guard, instruction, data, statu
         bool(verdict)
     assert verdict.scene().tone == "unsure"
     assert verdict.record()["flagged"] is None
+    assert verdict.record()["action"] == "block"
+
+
+def test_ten_megabytes_are_not_cut_into_windows(model, monkeypatch) -> None:
+    """Regression: a learned profile made tens of thousands of windows of such a text."""
+    monkeypatch.setattr(pair, "encode_pair", lambda *_, **__: pytest.fail("a window was encoded"))
+    learned = Guard(model, profile=tiny_learned(model), threshold=0.5)
+    data = "word " * 2_000_000
+    verdict = learned.check("Do.", data)
+    assert (verdict.status, verdict.action) == ("too_long", "block")
+    assert "at most 1,000,000 characters of data, found 10,000,000: cut it, or check it in parts" in verdict.reason
+    assert learned.sanitize("Do.", data).status == "abstained"
+    (part,) = learned.check_messages([{"role": "user", "content": "Do."}, {"role": "tool", "content": data}]).parts
+    assert part.verdict.status == "too_long"
+
+
+def test_the_record_holds_the_review_band(model, profile) -> None:
+    score = Guard(model, profile=profile, threshold=1.0).check("Sum up.", "Hello.").score
+    made_for = f"{profile.digest}/first"
+    for review, action in ((score - 0.01, "review"), (score + 0.01, "allow")):
+        known = Calibrations(Calibration(score + 0.02, review=review, made_for=made_for))
+        record = Guard(model, profile=profile, calibration=known).check("Sum up.", "Hello.").record()
+        assert (record["review"], record["action"], record["flagged"]) == (review, action, False)
 
 
 @pytest.mark.parametrize(

@@ -178,9 +178,10 @@ def contextcite_method(
     ExtraMissingError
         If scikit-learn is not installed.
     """
-    if ablations < 2 or not 0 < keep < 1 or alpha < 0:
+    if ablations < 2 or not 0 < keep < 1 or alpha < 0 or seed < 0:
         raise InputError(
-            f"expected ablations >= 2, keep in (0, 1) and alpha >= 0, found {ablations}, {keep} and {alpha}"
+            "expected ablations >= 2, keep in (0, 1), alpha >= 0 and a seed >= 0, found "
+            f"{ablations}, {keep}, {alpha} and {seed}"
         )
     require("sklearn.linear_model", extra="fit")
 

@@ -56,6 +56,7 @@ class Citation:
     facts: tuple[Fact, ...]
     sentences: tuple[Sentence, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the method went by, defaults and the profile's digest included; of a fusion by the name of each part."""
     context_mass: float | None = None
     """The share of attention that reached the context at all, in [0, 1]; None for methods without attention."""
     windows: int = 1
@@ -66,6 +67,7 @@ class Citation:
     """Whether the response is the model's own."""
     faithfulness: Faithfulness | None = None
     notes: tuple[str, ...] = ()
+    """What must be known to read it: that the answer is not the model's, that the context was read in stretches."""
 
     def record(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -130,8 +132,6 @@ class Citation:
         found = [("method", self.method), ("looked from", self.rows), ("model", self.model)]
         if self.context_mass is not None:
             found.append(("attention on the context", f"{self.context_mass:.1%}"))
-        if self.windows > 1:
-            found.append(("read in", f"{self.windows} stretches, because it is longer than the model's window"))
         if self.faithfulness is not None:
             found.append(("log-probability lost without them", self.faithfulness.summary()))
         return [*found, ("seconds", f"{self.seconds:.2f}")]

@@ -49,6 +49,22 @@ class Faithfulness:
         )
 
 
+def check_scorable(question: Question, *, generate: bool = False) -> None:
+    """Refuse what cannot be scored without facts, before anything is read.
+
+    Raises
+    ------
+    InputError
+        If there is no answer and none is to be generated, or fewer than two facts.
+    """
+    if question.response is None and not generate:
+        raise InputError("expected an answer to score, found none: give the response, or generate one")
+    if len(question.units) < 2:
+        raise InputError(
+            "expected two facts or more, found one: the answer is scored without the best, and one must stay"
+        )
+
+
 def faithfulness(
     model: Model,
     question: Question,

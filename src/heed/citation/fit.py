@@ -1,19 +1,19 @@
 """Learn which heads show the facts that matter, from questions whose supporting facts are known.
 
 Every question is read once for each kind of rows. Weights are found by ridge regression on the facts' contrasts
-(`heed.profile.ranking`), gold against not. Penalty and depth are chosen by the recall on rows that were left out by
-fifths; that on data sets that were left out is told beside it.
+(`heed.profile.ranking`), gold against not. Penalty and depth are chosen by the recall on data sets that were left out
+where there are three or more, for other texts are what a profile meets; else on rows left out by fifths. Both are told.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from heed.citation.data import LabelledQuestion, data_hash
 from heed.citation.learned import TASK
-from heed.citation.reading import hear
+from heed.citation.reading import hear, stretches
 from heed.citation.scores import ranked
 from heed.errors import InputError, TooLongError
 from heed.measure.retrieval import recall_at
@@ -29,6 +29,8 @@ SHARES = (0.6, 0.7, 0.8, 0.9, 1.0)
 ENOUGH = 0.005
 """Of two depths whose recall differs by less, the shallower is taken."""
 FOLDS = 5
+SETS = 3
+"""With as many data sets they are left out to choose; of two, each time one alone would be learned from."""
 AT = 5
 """Recall is measured among the first five facts."""
 _KINDS = ("question", "response")
@@ -52,10 +54,12 @@ class _Fitted:
     weights: Float[np.ndarray, "G L H"]
     recall: tuple[dict[str, float], ...]
     """By data set, of weights that did not see the row's fifth of all rows; and of weights that did not see its set."""
+    chosen_by: int
+    """Which of the two it was chosen by."""
 
     @property
     def mean(self) -> float:
-        return float(np.mean(list(self.recall[0].values())))
+        return float(np.mean(list(self.recall[self.chosen_by].values())))
 
 
 def fit(
@@ -95,12 +99,13 @@ def fit(
 def read_row(model: Model, row: LabelledQuestion, *, kind: str) -> Read | None:
     """One pass over a row; None if it does not fit the model's window."""
     response = kind == "response"
+    asked = row.question if response else replace(row.question, response=None)
     try:
-        heard = hear(model, row.question, response=response)
+        if len(stretches(model, asked)) > 1:
+            return None
     except TooLongError:
         return None
-    if heard.windows > 1:
-        return None
+    heard = hear(model, asked, response=response)
     mass = heard.whole[None] if response else heard.mass
     return Read(np.moveaxis(contrasts(mass), -1, 0).astype(np.float16), row.gold, row.group, row.id)
 
@@ -112,6 +117,7 @@ def learn(model: Model, heard: dict[str, list[Read]], *, source: str, data: str)
         kind: {
             "rows": len(heard[kind]),
             "depth": one.depth,
+            "chosen_by": _LEFT_OUT[one.chosen_by],
             **{name: _rounded(own) for name, own in zip(_LEFT_OUT, one.recall, strict=False)},
         }
         for kind, one in fitted.items()
@@ -133,7 +139,8 @@ def learn(model: Model, heard: dict[str, list[Read]], *, source: str, data: str)
 def _best(reads: Sequence[Read], layers: int) -> _Fitted:
     """The best penalty at the shallowest depth that is nearly as good as any."""
     folds = [[str(place % FOLDS) for place in range(len(reads))]]
-    if len({one.group for one in reads}) > 1:
+    sets = len({one.group for one in reads})
+    if sets > 1:
         folds.append([one.group for one in reads])
     features = [one.contrasts.reshape(len(one.contrasts), -1).astype(np.float64) for one in reads]
     sums = [_sums(reads, features, own) for own in folds]
@@ -146,7 +153,7 @@ def _best(reads: Sequence[Read], layers: int) -> _Fitted:
                 _left_out(one, reads, features, own, columns, strength) for one, own in zip(sums, folds, strict=True)
             ]
             weights = sums[0].solve(strength, columns=columns).weights.reshape(reads[0].contrasts.shape[1:])[:, :depth]
-            found.append(_Fitted(depth, strength, weights.astype(np.float32), tuple(recall)))
+            found.append(_Fitted(depth, strength, weights.astype(np.float32), tuple(recall), int(sets >= SETS)))
         tried.append(max(found, key=lambda one: one.mean))
     enough = max(one.mean for one in tried) - ENOUGH
     return next(one for one in tried if one.mean >= enough)

@@ -10,11 +10,20 @@ import numpy as np
 from heed.citation.attention import Rows
 from heed.citation.question import Question
 from heed.citation.scores import Method, Scores
+from heed.errors import InputError
 
 
 def random_method(*, seed: int = 0, rows: Rows | None = None) -> Method:
-    """Uniform scores in [0, 1), drawn anew for each question and context, the same ones at each call."""
+    """Uniform scores in [0, 1), drawn anew for each question and context, the same ones at each call.
+
+    Raises
+    ------
+    InputError
+        If the seed is negative.
+    """
     del rows
+    if seed < 0:
+        raise InputError(f"expected a seed of at least 0, found {seed}")
 
     def score(question: Question) -> Scores:
         digest = sha256("\0".join((question.text, question.context)).encode()).digest()

@@ -22,7 +22,6 @@ from heed.cli.options import (
     read_text,
 )
 from heed.cli.output import print_json, print_table, tell, working, write_page
-from heed.errors import InputError
 
 if TYPE_CHECKING:
     from heed.citation import Citation, Question
@@ -33,8 +32,6 @@ app = typer.Typer(help="Name the facts that an answer rests on.", no_args_is_hel
 app.command()(scan)
 app.command()(fit)
 app.command()(evaluate)
-
-_NO_ANSWER = "expected an answer to {}, found none: give --response FILE, or --generate"
 
 
 @app.command()
@@ -74,12 +71,14 @@ def answer(
 
     Exit codes: 0 cited, 2 bad usage or input, 3 could not run.
     """
+    from heed.citation.faithfulness import check_scorable
+
     asked = _asked(context, question, response, example=example, generate=generate)
-    if faithfulness and asked.response is None and not generate:
-        raise InputError(_NO_ANSWER.format("score"))
-    check_method(method)
-    check_page(page)
+    if faithfulness:
+        check_scorable(asked, generate=generate)
     named = settings_of(settings, profile)
+    check_method(method, named)
+    check_page(page)
     loaded = load_model(model, dtype=dtype, device=device)
     from heed.citation import cite
 

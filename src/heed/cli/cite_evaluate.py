@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from heed.citation import Method
     from heed.citation.data import LabelledQuestion
     from heed.evaluation import CitationEvaluation
+    from heed.evaluation.asked import Regime
     from heed.evaluation.judged import Progress
     from heed.model import Model
 
 _USUAL = "learned,last_quarter,attrieval,learned+bm25"
+_REGIMES: "dict[str, tuple[Regime, ...]]" = {
+    "question": ("question",), "response": ("response",), "both": ("question", "response"),
+}  # fmt: skip
 _SLOW = ("leave_one_out", "contextcite")
 
 ControlsOption = Annotated[
@@ -69,9 +73,11 @@ def evaluate(
     input, 3 could not run.
     """
     from heed.citation.data import load_questions
+    from heed.evaluation.asked import asked_of
 
-    names = _names(methods)
+    names, regimes = _names(methods, anew=leave_one_out), _REGIMES[rows]
     questions = load_questions(files, limit=limit)
+    asked_of(questions, regimes)
     if leave_one_out:
         _check_left_out(names, questions, profile)
     loaded = load_model(model, dtype=dtype, device=device) if drops or any(map(needs_model, names)) else None
@@ -83,7 +89,7 @@ def evaluate(
         questions,
         anew=leave_one_out,
         settings=settings_of(None, profile),
-        regimes=("question", "response") if rows == "both" else (rows,),
+        regimes=regimes,
         limits=dict.fromkeys(_SLOW, slow_limit),
         longest=longest,
         controls=Controls(shuffled=controls, swapped=controls, drops=drops),
@@ -122,7 +128,7 @@ def _method(name: str, model: "Model | None", settings: Mapping[str, Any]) -> "M
     """A method with those of the settings that it takes."""
     from heed.citation.methods import known_settings, method
 
-    known = known_settings(name, model)
+    known = known_settings(name)
     return method(name, model, **{key: value for key, value in settings.items() if key in known})
 
 
@@ -136,19 +142,21 @@ def _check_left_out(names: Sequence[str], questions: "Sequence[LabelledQuestion]
         )
 
 
-def _names(words: str) -> list[str]:
+def _names(words: str, *, anew: bool) -> list[str]:
     """The methods asked for and those every table holds, each once.
 
     Raises
     ------
     InputError
-        If there is no such method.
+        If there is no such method, or heads are to be asked that nothing chooses.
     """
     from heed.evaluation.cited import FLOOR
 
     names = list(dict.fromkeys(["+".join(map(str.strip, word.split("+"))) for word in words.split(",")]))
     for name in names:
         check_method(name)
+        if "heads" in name.split("+") and not anew:
+            raise InputError("expected --leave-one-out beside the method heads, found none: it chooses the heads")
     return list(dict.fromkeys([*FLOOR, *names]))
 
 

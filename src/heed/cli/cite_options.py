@@ -3,14 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from heed.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 RowsName = Literal["question", "response"]
 
@@ -30,6 +27,11 @@ RankingOption = Annotated[
     typer.Option("--profile", metavar="PATH", help="Profile of `heed cite fit` for `learned`; else the one known."),
 ]
 
+_OPTIONS = (
+    "context", "question", "response", "rows", "generate", "method", "top", "max_new_tokens", "model", "profile",
+)  # fmt: skip
+"""What has an option of its own."""
+
 
 def settings_of(words: Sequence[str] | None, profile: Path | None) -> dict[str, Any]:
     """Settings by name: values are JSON where they can be read as such, else text.
@@ -37,7 +39,7 @@ def settings_of(words: Sequence[str] | None, profile: Path | None) -> dict[str, 
     Raises
     ------
     typer.BadParameter
-        If a word is no NAME=VALUE.
+        If a word is no NAME=VALUE, or names what has an option of its own.
     InputError
         If there is nothing at the profile's path.
     """
@@ -46,6 +48,9 @@ def settings_of(words: Sequence[str] | None, profile: Path | None) -> dict[str, 
         name, equals, value = word.partition("=")
         if not name.isidentifier() or not equals:
             raise typer.BadParameter(f"expected NAME=VALUE, found {word!r}", param_hint="--set")
+        if name in _OPTIONS:
+            own = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"expected a setting of the method, found {name}: it is {own}", param_hint="--set")
         try:
             found[name] = json.loads(value)
         except ValueError:
@@ -64,16 +69,17 @@ def needs_model(name: str) -> bool:
     return any(part.strip() not in WITHOUT_MODEL for part in name.split("+"))
 
 
-def check_method(name: str) -> None:
-    """Refuse a method that does not exist, before a model is loaded.
+def check_method(name: str, settings: dict[str, Any] | None = None) -> None:
+    """Refuse a method that does not exist, or settings that it cannot take, before a model is loaded.
 
     Raises
     ------
     InputError
-        With the names there are.
+        As `heed.citation.methods.check_settings`; of the name alone without ``settings``.
     """
-    from heed.citation.methods import NAMES
+    from heed.citation.methods import check_settings, known_settings
 
-    for part in (word.strip() for word in name.split("+")):
-        if part not in NAMES:
-            raise InputError(f"expected a method among {', '.join(NAMES)} (or two joined by +), found {part!r}")
+    if settings is None:
+        known_settings(name)
+    else:
+        check_settings(name, settings)

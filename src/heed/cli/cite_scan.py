@@ -61,10 +61,10 @@ def scan(
     """
     started = perf_counter()
     check_file(source)
-    check_method(method)
+    named = settings_of(settings, profile)
+    check_method(method, named)
     from heed.citation.methods import method as method_of
 
-    named = settings_of(settings, profile)
     loaded = load_model(model, dtype=dtype, device=device) if generate or needs_model(method) else None
     job = _Job(loaded, method_of(method, loaded, **(named if rows is None else {**named, "rows": rows})), generate)
     with progress_bar("citing (lines)") as bar:

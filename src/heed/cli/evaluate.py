@@ -23,6 +23,7 @@ from heed.cli.output import print_json, print_table, progress_bar, tell
 
 if TYPE_CHECKING:
     from heed.evaluation import Evaluation, Judge
+    from heed.guard.data import LabelledPair
     from heed.model import Model
 
 FilesArgument = Annotated[
@@ -43,7 +44,9 @@ def evaluate(
     limit: LimitOption = None,
     leave_one_out: Annotated[
         bool,
-        typer.Option("--leave-one-out", help="Judge each file by a guard fitted on the others; takes long."),
+        typer.Option(
+            "--leave-one-out", help="Judge each of three files or more by a guard fitted on the others; takes long."
+        ),
     ] = False,
     model: ModelOption = "embedded",
     dtype: DtypeOption = "auto",
@@ -57,7 +60,9 @@ def evaluate(
     """Measure a guard on labelled texts, at its own fixed threshold.
 
     Each line of a file is a JSON object: `data`, `label` (1 where the data holds an injection, else 0), `instruction`
-    (may be null); and, if known, `attack`, `category`, `where`, `language`, `injected_start`, `injected_end`.
+    (may be null); and, if known, `attack`, `category`, `where`, `language`, `injected_start`, `injected_end`, and the
+    `family` of rows that share texts with other files: left out together. What needs both classes is not measured where
+    one is missing.
 
     Exit codes: 0 evaluated, 2 bad usage or input, 3 could not run.
     """
@@ -65,14 +70,14 @@ def evaluate(
         raise typer.BadParameter(
             "expected no profile, threshold or preset: they are fitted", param_hint="--leave-one-out"
         )
-    if leave_one_out and len(files) < 2:
-        raise typer.BadParameter("expected two data sets or more, found one", param_hint="--leave-one-out")
     from heed.evaluation import evaluate, write_report
+    from heed.evaluation.left_out import folds
     from heed.guard.data import load_pairs
 
-    pairs = load_pairs(files, limit=limit)
+    pairs = load_pairs(files, limit=limit, both=False)
     if leave_one_out:
-        evaluation = _left_out(load_model(model, dtype=dtype, device=device), files, limit)
+        folds(pairs)
+        evaluation = _left_out(load_model(model, dtype=dtype, device=device), pairs)
     else:
         guard = load_guard(
             model,
@@ -91,19 +96,19 @@ def evaluate(
         tell(f"written to {written[0]} and {len(written) - 1} files beside it")
 
 
-def _left_out(model: "Model", files: Sequence[Path], limit: int | None) -> "Evaluation":
+def _left_out(model: "Model", pairs: "Sequence[LabelledPair]") -> "Evaluation":
     from heed.evaluation import leave_one_out, report
 
-    def refit(model: "Model", others: Sequence[Path]) -> "Judge":
+    def refit(model: "Model", others: "Sequence[LabelledPair]") -> "Judge":
         from heed.guard import Guard
-        from heed.guard.fit import fit
+        from heed.guard.fit import fit_pairs
 
         with TemporaryDirectory() as folder:
-            fit(model, others, out=Path(folder), limit=limit)
+            fit_pairs(model, others, out=Path(folder))
             return Guard(model, profile=folder)
 
     with progress_bar("judging") as bar:
-        judged = leave_one_out(model, files, refit, limit=limit, progress=bar)
+        judged = leave_one_out(model, pairs, refit, progress=bar)
     return report(judged, way="anew for each set, fitted on the others")
 
 

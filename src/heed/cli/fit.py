@@ -39,7 +39,7 @@ def fit(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn how to read a model's heads, and the threshold, from labelled texts.
+    """Learn how to read a model's heads, and the threshold, from labelled texts. Read the notes.
 
     Each line of a data set is a JSON object: `data`, `label` (1 where the data holds an injection, else 0),
     `instruction` (may be null), and where known `injected_start` and `injected_end`.
@@ -70,6 +70,8 @@ def fit(
         tell(
             f"{report.left_out_rows} of {report.rows + report.left_out_rows} lines could not be read and were left out"
         )
+        for note in report.notes:
+            tell(f"note: {note}")
         tell(f"written to {report.folder}")
 
 

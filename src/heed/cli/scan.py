@@ -57,9 +57,9 @@ def scan(
     """Judge many texts. Run the same command again to go on where it stopped.
 
     Each line of the source is a JSON object: `data` is the untrusted text; `instruction` may be missing (a neutral one
-    stands in), as may `id` (the line's number stands in). Each is answered by id, flagged, score, threshold,
-    probability, status, spans, reason, seconds; `flagged` is null where the guard abstained, the status `bad_line`
-    where the line could not be used.
+    stands in), as may `id` (the line's number stands in). Each is answered by id, flagged, action, score, threshold,
+    review, probability, status, spans, reason, seconds; `flagged` is null where the guard abstained, the status
+    `bad_line` where the line could not be used (more than a million characters, for one), and `action` then `block`.
 
     Exit codes: 0 every line was judged, flagged or not; 2 bad usage or input; 3 could not run, or some lines were
     abstained from or bad.
@@ -119,10 +119,17 @@ def _work(guard: "Guard", progress: Callable[[int, int], None]) -> Callable[[lis
 
 
 def _pair(item: Item) -> tuple[str | None, str]:
+    from heed.guard.data import MOST_CHARACTERS
+
     data, instruction = item.record.get("data"), item.record.get("instruction")
     if not isinstance(data, str):
         found = f"data of type {type(data).__name__}" if "data" in item.record else "none"
         raise RecordError(f"expected data as a string on line {item.line}, found {found}; correct the line")
+    if len(data) > MOST_CHARACTERS:
+        raise RecordError(
+            f"expected at most {MOST_CHARACTERS:,} characters of data on line {item.line}, found {len(data):,}: "
+            "cut the text, or give its parts as lines"
+        )
     if instruction is not None and not isinstance(instruction, str):
         found = type(instruction).__name__
         raise RecordError(
@@ -142,8 +149,10 @@ def _bad_line(bad: BadLine) -> Record:
     return {
         "id": _name(bad.line, bad.record),
         "flagged": None,
+        "action": "block",
         "score": None,
         "threshold": None,
+        "review": None,
         "probability": None,
         "status": "bad_line",
         "spans": [],

@@ -11,6 +11,7 @@ import numpy as np
 
 from heed.citation.data import LabelledQuestion
 from heed.citation.question import Question
+from heed.errors import RecordError
 from heed.text.span import CharSpan
 
 Regime = Literal["question", "response"]
@@ -20,6 +21,29 @@ Regime = Literal["question", "response"]
 def answerable(rows: Sequence[LabelledQuestion], regime: Regime) -> list[LabelledQuestion]:
     """The rows that have gold facts and, if the answer is to be told, an answer."""
     return [row for row in rows if row.gold and (regime == "question" or row.question.response is not None)]
+
+
+def asked_of(
+    rows: Sequence[LabelledQuestion], regimes: Sequence[Regime]
+) -> dict[tuple[str, Regime], list[LabelledQuestion]]:
+    """The answerable rows of each data set and regime; none where a set has none.
+
+    Raises
+    ------
+    RecordError
+        If no question can be asked at all.
+    """
+    found = {
+        (name, regime): answerable([row for row in rows if row.group == name], regime)
+        for name in dict.fromkeys(row.group for row in rows)
+        for regime in regimes
+    }
+    if not any(found.values()):
+        answer = " and an answer to tell" if "question" not in regimes else ""
+        raise RecordError(
+            f"expected questions with gold facts{answer}, found none among {len(rows)}: name data sets that hold some"
+        )
+    return found
 
 
 def tell(question: Question, regime: Regime) -> Question:

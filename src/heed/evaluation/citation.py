@@ -13,7 +13,7 @@ from heed.citation import Method
 from heed.citation.data import LabelledQuestion, data_hash
 from heed.citation.question import Question
 from heed.errors import TooLongError
-from heed.evaluation.asked import Regime, answerable, shuffled, swapped, tell
+from heed.evaluation.asked import Regime, asked_of, shuffled, swapped, tell
 from heed.evaluation.cited import BASELINE, REMOVED, CitationEvaluation, Controls, MethodResult, Ranking, SetResult
 from heed.evaluation.estimate import Estimate
 from heed.evaluation.judged import Progress
@@ -64,12 +64,13 @@ def evaluate_citation(
         pass for each change of the context. None: any. Questions of shorter contexts then also come first for controls.
     progress
         Called with rankings done and to do.
+
+    Raises
+    ------
+    RecordError
+        If no question can be asked.
     """
-    told = {
-        (name, regime): answerable([row for row in rows if row.group == name], regime)
-        for name in dict.fromkeys(row.group for row in rows)
-        for regime in regimes
-    }
+    told = asked_of(rows, regimes)
     extra, most = controls or Controls(), limits or {}
     every = {name: {**methods, **(by_set or {}).get(name, {})} for name, _ in told}
     tick = _ticker(progress, sum(_work(every[name], len(own), most, extra) for (name, _), own in told.items()))

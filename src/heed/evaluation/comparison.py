@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from heed.evaluation.duplicates import duplicates
 from heed.evaluation.estimate import Estimate
 from heed.evaluation.guard import OVERALL, Table
 from heed.evaluation.judged import Judged, Progress, judge
 from heed.guard.data import LabelledPair
+from heed.guard.duplicates import duplicates
 from heed.guard.ensemble import Bars, Member, Method, combine
 from heed.measure import auroc, bootstrap_interval, tpr_at_fpr
 

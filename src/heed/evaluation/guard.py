@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from heed.evaluation.duplicates import Duplicates, duplicates
 from heed.evaluation.estimate import MISSING, number, percent
 from heed.evaluation.judged import Judge, Judged, Progress, judge
-from heed.evaluation.measures import Measures, Rates, measures
+from heed.evaluation.measures import FPRS, Measures, Rates, measures
 from heed.evaluation.slices import slices
 from heed.guard.data import LabelledPair
+from heed.guard.duplicates import Duplicates, duplicates
 
 Table = list[tuple[str, ...]]
 """Rows of cells, the header first."""
 
 OVERALL = "all together"
+_AT = tuple(f"at {100 * fpr:g} %" for fpr in FPRS)
+_RANKING = ("ranking", "rows", "AUROC", "AUPRC", "matched", "length", "TF-IDF", "chance", *_AT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +58,7 @@ class Evaluation:
     def tables(self) -> tuple[Table, ...]:
         """How it ranks and what its threshold does, by data set; and both by kind of row."""
         sets = [*self.sets.items(), *([(OVERALL, self.overall)] if len(self.sets) > 1 else [])]
-        ranks = [("ranking", "rows", "AUROC", "AUPRC", "matched", "length", "TF-IDF", "at 1 %"), *starmap(_ranks, sets)]
+        ranks = [_RANKING, *starmap(_ranks, sets)]
         decides = [("threshold", "benign", "attacks", "caught %", "alarms %", "F1", "abst."), *starmap(_decides, sets)]
         kinds = [("kind", "value", "rows", "attacks", "AUROC", "caught %", "alarms %"), *self._kinds()]
         return ranks, decides, kinds
@@ -131,10 +133,11 @@ def _abstentions(judged: Judged) -> Iterator[str]:
 def _ranks(name: str, one: Measures) -> tuple[str, ...]:
     ranking = one.ranking
     if ranking is None:
-        return (name, str(one.rates.rows), *[MISSING] * 6)
-    controls = ranking.controls
-    found = (one.rates.auroc, ranking.auprc, ranking.matched, controls.length, controls.tfidf, ranking.tpr_at[0.01])
-    return (name, str(one.rates.rows), *map(number, found))
+        return (name, str(one.rates.rows), *[MISSING] * (len(_RANKING) - 2))
+    controls, chance = ranking.controls, ranking.controls.shuffled
+    areas = (one.rates.auroc, ranking.auprc, ranking.matched, controls.length, controls.tfidf)
+    spread = f"{chance.value:.2f} ({chance.low:.2f}-{chance.high:.2f})"
+    return (name, str(one.rates.rows), *map(number, areas), spread, *(number(ranking.tpr_at[fpr]) for fpr in FPRS))
 
 
 def _decides(name: str, one: Measures) -> tuple[str, ...]:

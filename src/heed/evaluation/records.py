@@ -24,6 +24,7 @@ _TYPES = {
     "flagged": "bool_",
     "score": "float64",
     "threshold": "float64",
+    "review": "float64",
     "probability": "float64",
     "seconds": "float64",
 }

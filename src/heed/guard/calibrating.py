@@ -42,6 +42,7 @@ def calibrate(
     made_for: str,
     data_hash: str = "",
     abstained: tuple[int, int] = (0, 0),
+    threshold: float | None = None,
 ) -> Calibration:
     """Choose a threshold and a review band from risks, and fit the probability where there are attacks.
 
@@ -64,6 +65,8 @@ def calibrate(
         What the scores came from (`Guard.made_for`).
     abstained
         Benign rows and attacks beside these that could not be judged.
+    threshold
+        Keep this one, and say what it does to the rows; None: choose one.
 
     Raises
     ------
@@ -77,7 +80,10 @@ def calibrate(
     truth, risks = _checked(scores, labels)
     benign, attacks = risks[~truth], risks[truth]
     distribution = Empirical.of(benign)
-    threshold = choose_threshold(method, benign, attacks, fpr=fpr, distribution=distribution, abstained=abstained[0])
+    if threshold is None:
+        threshold = choose_threshold(
+            method, benign, attacks, fpr=fpr, distribution=distribution, abstained=abstained[0]
+        )
     found = Calibration(
         threshold=threshold,
         made_for=made_for,

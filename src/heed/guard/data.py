@@ -47,16 +47,23 @@ def set_names(files: Sequence[Path]) -> list[str]:
     return [str(path.with_suffix("")) if alike else path.stem for path in files]
 
 
-def load_pairs(files: Sequence[Path], *, limit: int | None = None, seed: int = 0) -> list[LabelledPair]:
+def load_pairs(
+    files: Sequence[Path], *, limit: int | None = None, seed: int = 0, both: bool = True
+) -> list[LabelledPair]:
     """Read labelled pairs, at most ``limit`` rows of each file, drawn at random with a fixed seed.
+
+    ``both`` asks for rows of both classes, in all files together.
 
     Raises
     ------
     RecordError
-        With file and line number, if a row does not follow the format; if a file holds no row, or all files together
-        only one class. Nothing is skipped in silence.
+        With file and line number, if a row does not follow the format; if a file is named twice or holds no row, or a
+        class is missing that must be there. Nothing is skipped in silence.
     """
     pairs: list[LabelledPair] = []
+    twice = next((path for path in files if files.count(path) > 1), None)
+    if twice is not None:
+        raise RecordError(f"expected different files, found {twice} twice: name it once")
     for path, group in zip(files, set_names(files), strict=True):
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
@@ -69,7 +76,7 @@ def load_pairs(files: Sequence[Path], *, limit: int | None = None, seed: int = 0
             chosen = np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))
             rows = [rows[index] for index in chosen]
         pairs.extend(rows)
-    if {pair.label for pair in pairs} != {0, 1}:
+    if not pairs or (both and {pair.label for pair in pairs} != {0, 1}):
         found = f"{len(pairs)} rows, all with label {pairs[0].label}, in" if pairs else "no row in"
         names = ", ".join(path.name for path in files)
         raise RecordError(f"expected rows with label 0 and rows with label 1, found {found} {names}: add the others")
@@ -91,9 +98,14 @@ def _pair(line: str, path: Path, number: int, group: str) -> LabelledPair:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"expected JSON in {where}, found: {error}") from error
-    if not isinstance(row, dict) or not isinstance(row.get("data"), str) or row.get("label") not in (0, 1):
-        raise RecordError(f"expected an object with data (text) and label (0 or 1) in {where}, found {line[:80]!r}")
-    instruction = row.get("instruction")
+    if not isinstance(row, dict):
+        raise RecordError(f"expected a JSON object in {where}, found {type(row).__name__}: correct the line")
+    if not isinstance(row.get("data"), str):
+        raise RecordError(f"expected data as text in {where}, found {type(row.get('data')).__name__}: correct the line")
+    label, instruction = row.get("label"), row.get("instruction")
+    if type(label) is not int or label not in (0, 1):
+        found = repr(label)[:80]
+        raise RecordError(f"expected label 0 (benign) or 1 (attack) in {where}, found {found}: correct the line")
     if instruction is not None and not isinstance(instruction, str):
         raise RecordError(f"expected instruction as text or null in {where}, found {type(instruction).__name__}")
     if len(row["data"]) > MOST_CHARACTERS:
@@ -102,8 +114,8 @@ def _pair(line: str, path: Path, number: int, group: str) -> LabelledPair:
             f"expected at most {MOST_CHARACTERS:,} characters of data in {where}, found {found}: cut or remove the row"
         )
     said = {name: _said(row.get(name)) for name in ("attack", "category", "where", "language", "family")}
-    injected = _injected(row, where) if row["label"] == 1 else None
-    name, label = str(row.get("id", number)), int(row["label"])
+    injected = _injected(row, where) if label == 1 else None
+    name = str(row.get("id", number))
     return LabelledPair(name, instruction, row["data"], label, group, injected=injected, **said)
 
 

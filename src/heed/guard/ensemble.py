@@ -1,6 +1,7 @@
 """Several guards as one: their calibrated probabilities averaged, or their decisions counted.
 
-It has the outside of a `Guard`. Whether it is worth its cost is for `heed guard compare` to say.
+It has `check` and `check_many`, and nothing else of a `Guard`. Whether it is worth its cost is for `heed guard compare`
+to say.
 """
 
 from collections.abc import Iterable, Sequence

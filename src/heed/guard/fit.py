@@ -4,7 +4,7 @@ Whatever the method, candidates are judged on data sets that had no part in them
 baseline beside them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 
 from heed.errors import InputError
 from heed.guard.calibration import Calibrations
-from heed.guard.data import load_pairs
+from heed.guard.data import LabelledPair, load_pairs
+from heed.guard.duplicates import Duplicates, duplicates
 from heed.guard.fit_linear import fit_weights
 from heed.guard.fit_margin import fit_heads
 from heed.guard.shipped import CALIBRATION_FILE
@@ -36,7 +37,25 @@ class FitReport:
     rows: int
     left_out_rows: int
     """Rows that could not be read (longer than the model's context, or without a token of their own)."""
+    duplicates: tuple[Duplicates, ...]
+    """Texts that stand in two data sets, or twice in one."""
     seconds: float
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user must know: what the rows cannot show, and which of them stand more than once."""
+        return tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        for kind, one in (("with", self.calibrations.given), ("without", self.calibrations.neutral)):
+            for note in () if one is None else one.notes:
+                yield f"{kind} an instruction: {note}"
+        yield from (one.says() for one in self.duplicates)
+        if any(one.sets[0] != one.sets[1] for one in self.duplicates):
+            yield (
+                "what is left out of a fit was seen in another set: the left-out figures are too good; remove these "
+                "rows, or give both sets' rows one `family`"
+            )
 
     def record(self) -> dict[str, Any]:
         """JSON-ready summary."""
@@ -49,6 +68,8 @@ class FitReport:
             "threshold": None if given is None else given.threshold,
             "rows": self.rows,
             "left_out_rows": self.left_out_rows,
+            "duplicates": [one.record() for one in self.duplicates],
+            "notes": list(self.notes),
             "seconds": round(self.seconds, 1),
             "quality": dict(self.profile.quality),
         }
@@ -82,12 +103,50 @@ def fit(
     longest: int = 2048,
     progress: Callable[[int, int], None] | None = None,
 ) -> FitReport:
+    """Fit and write a profile and a calibration, from JSONL files of labelled pairs, one data set each.
+
+    At most ``limit`` rows of each file are read; the rest is as in `fit_pairs`.
+
+    Raises
+    ------
+    RecordError
+        If a row does not follow the format.
+    InputError
+        If the settings leave nothing to fit.
+    """
+    _check(model, method=method, fpr=fpr, depth=depth)
+    return fit_pairs(
+        model,
+        load_pairs(files, limit=limit),
+        method=method,
+        out=out,
+        fpr=fpr,
+        depth=depth,
+        aggregation=aggregation,
+        longest=longest,
+        progress=progress,
+    )
+
+
+def fit_pairs(
+    model: Model,
+    pairs: Sequence[LabelledPair],
+    *,
+    method: FitMethod = "linear",
+    out: Path | None = None,
+    fpr: float = 0.01,
+    depth: int | None = None,
+    aggregation: Aggregation = "normalize_sum",
+    longest: int = 2048,
+    progress: Callable[[int, int], None] | None = None,
+) -> FitReport:
     """Fit and write a profile and a calibration.
 
     Parameters
     ----------
-    files
-        JSONL files of labelled pairs, one data set each.
+    pairs
+        Rows of both classes, of one or more data sets. Read ``notes`` of the report: rows that stand in two of them
+        make what is left out look better than it is.
     method
         How heads are weighed (`FitMethod`).
     out
@@ -98,8 +157,6 @@ def fit(
         Most layers a pass may need; None: the fewest that lose less than a hundredth of AUROC.
     aggregation
         How masses become shares, for chosen heads.
-    limit
-        Most rows of each file.
     longest
         Longer prompts, in tokens, are left out of the fit.
     progress
@@ -107,17 +164,11 @@ def fit(
 
     Raises
     ------
-    RecordError
-        If a row does not follow the format.
     InputError
-        If the settings leave nothing to fit.
+        If the settings or the rows leave nothing to fit.
     """
     started = perf_counter()
-    if not 0.0 < fpr < 1.0 or (depth is not None and not 1 <= depth <= model.anatomy.layers):
-        raise InputError(f"expected fpr in (0, 1) and depth in 1..{model.anatomy.layers}, found {fpr} and {depth}")
-    if method not in get_args(FitMethod):
-        raise InputError(f"expected the method as one of {', '.join(get_args(FitMethod))}, found {method!r}")
-    pairs = load_pairs(files, limit=limit)
+    _check(model, method=method, fpr=fpr, depth=depth)
     shared: dict[str, Any] = {"fpr": fpr, "depth": depth, "longest": longest, "progress": progress}
     profile: Profile | LearnedProfile
     if method == "linear":
@@ -128,4 +179,13 @@ def fit(
     folder = out or fitted_folder(settings().profiles_dir, model, task="guard")
     profile.save(folder / PROFILE_FILE)
     calibrations.save(folder / CALIBRATION_FILE)
-    return FitReport(profile, calibrations, folder, rows, len(pairs) - rows, perf_counter() - started)
+    twice = duplicates(pairs)
+    return FitReport(profile, calibrations, folder, rows, len(pairs) - rows, twice, perf_counter() - started)
+
+
+def _check(model: Model, *, method: str, fpr: float, depth: int | None) -> None:
+    """Refuse settings that mean nothing, before rows are read."""
+    if not 0.0 < fpr < 1.0 or (depth is not None and not 1 <= depth <= model.anatomy.layers):
+        raise InputError(f"expected fpr in (0, 1) and depth in 1..{model.anatomy.layers}, found {fpr} and {depth}")
+    if method not in get_args(FitMethod):
+        raise InputError(f"expected the method as one of {', '.join(get_args(FitMethod))}, found {method!r}")

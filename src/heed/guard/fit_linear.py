@@ -1,7 +1,8 @@
 """Learned weights on all heads for any model: windows are read once, everything after that is arithmetic on them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from heed.errors import InputError, SpanNotFoundError, TextError
 from heed.guard.calibrating import calibrate
 from heed.guard.calibration import Calibrations
 from heed.guard.data import LabelledPair, data_hash
+from heed.guard.empirical import allowed
 from heed.guard.learn import MOST_BENIGN, WINDOW, Learned, Windows, learn, scale, window_label
 from heed.guard.listening import listen
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, parts_of, query_rows
@@ -240,10 +242,25 @@ def _calibrations(
     for kind, given in kinds.items():
         own = data.given == given
         one = calibrate(
-            risks[own], data.truth[own], fpr=fpr[kind], made_for=f"{profile.digest}/first", data_hash=profile.data_hash
+            risks[own],
+            data.truth[own],
+            fpr=fpr[kind],
+            made_for=f"{profile.digest}/first",
+            data_hash=profile.data_hash,
+            threshold=THRESHOLD,
         )
-        made = made.put(one.moved(THRESHOLD, fpr[kind]), given=given)
+        notes = (*_scale_notes(int((data.truth[own] == 0).sum()), fpr[kind]), *one.notes)
+        made = made.put(replace(one, notes=notes), given=given)
     return made
+
+
+def _scale_notes(benign: int, fpr: float) -> Iterator[str]:
+    """What is not so with the place of `THRESHOLD` (see `heed.guard.learn.scale`)."""
+    if allowed(fpr, benign) < 1:
+        yield (
+            f"{fpr:.1%} of {benign} benign rows is less than one row: the threshold lies where the highest of them "
+            f"begins to be flagged; give {ceil(1 / fpr)} benign rows or more, or ask for a larger share"
+        )
 
 
 def _quality(

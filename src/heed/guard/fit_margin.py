@@ -72,7 +72,8 @@ def fit_heads(
     pairs, encoded = _encode(model, wanted, longest)
     given = np.array([pair.instruction is not None for pair in pairs], dtype=bool)
     _refuse_too_few(np.array([pair.label for pair in pairs])[given])
-    masses = read_masses(model, encoded, depth=depth, progress=progress)
+    names = [f"{pair.id!r} of {pair.group}" for pair in pairs]
+    masses = read_masses(model, encoded, depth=depth, names=names, progress=progress)
     data = labelled(pairs, AGGREGATIONS[aggregation](masses[..., 0], masses[..., 1]))
     choosing = data.rows(given)
     candidates = _candidates(choosing, (depth,) if depth else _depths(model.anatomy.layers), _baselines(model))
@@ -90,11 +91,17 @@ def read_masses(
     encoded: Sequence[Encoded],
     *,
     depth: int | None = None,
+    names: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "N L H 2"]:
     """Mass of the last prompt token on instruction and data, for every head of the first ``depth`` layers.
 
-    Layers without softmax attention are zero.
+    Layers without softmax attention are zero. ``names`` are what errors call the rows; None: by number, from 1.
+
+    Raises
+    ------
+    InputError
+        If the attention of a row is not finite.
     """
     depth = model.anatomy.layers if depth is None else depth
     layers = [key for key in layers_of(model).keys if key.index < depth]
@@ -109,6 +116,12 @@ def read_masses(
             continue
         prompts = [encoded[item] for item in batch]
         reading = read(model, prompts, {"mass": LastRowMass()}, layers=layers, spans=[spans_of(p) for p in prompts])
+        if not reading.finite.all():
+            wrong = batch[int(np.argmin(reading.finite))]
+            raise InputError(
+                f"expected finite attention, found NaN or infinity in row {names[wrong] if names else wrong + 1}: "
+                "weights or dtype overflow"
+            )
         found[np.ix_(batch, [key.index for key in layers])] = reading.stack("mass")
         done += sum(map(len, prompts))
         batch = []

@@ -44,8 +44,9 @@ class Guard:
     model
         A loaded model.
     profile
-        How to listen: a profile, a folder that `heed guard fit` wrote, ``fast`` or ``full`` for one shipped with these
-        weights, or None for the one fitted for them here, else the shipped default (`heed.profile.DEFAULT`).
+        How to listen: a profile, a folder that `heed guard fit` wrote or the profile's file (its calibration lies
+        beside it), ``fast`` or ``full`` for one shipped with these weights, or None for the one fitted for them here,
+        else the shipped default (`heed.profile.DEFAULT`).
     threshold
         Flag from this risk on, instead of the profile's calibration.
     calibration
@@ -88,12 +89,12 @@ class Guard:
         if aggregation is not None and aggregation not in AGGREGATIONS:
             raise InputError(f"expected one of {', '.join(AGGREGATIONS)}, found {aggregation!r}")
         self.query_tokens = check_query_tokens(query_tokens)
-        folder = Path(profile) if isinstance(profile, Path | str) and profile not in NAMES else None
+        path = Path(profile) if isinstance(profile, Path | str) and profile not in NAMES else None
         if isinstance(profile, AnyProfile):
             chosen: AnyProfile = profile
         else:
-            name = str(profile) if profile is not None and folder is None else None
-            chosen = find_profile(model, task="guard", folder=folder, name=name)
+            name = str(profile) if profile is not None and path is None else None
+            chosen = find_profile(model, task="guard", folder=path, name=name)
         if isinstance(chosen, RankingProfile) or chosen.task != "guard":
             raise ProfileError(
                 f"expected a profile for the task 'guard', found one for {chosen.task!r}: "
@@ -105,7 +106,7 @@ class Guard:
         self.profile = self._listening.profile
         self.batch_tokens = batch_tokens
         self.preset = preset
-        self.calibrations = self._calibrations(threshold, calibration, folder)
+        self.calibrations = self._calibrations(threshold, calibration, path)
         self.drift: Drift | None = None
         """Set it to ``Drift(guard.calibrations)`` to be told when benign scores leave the calibration's range."""
         self._results = ResultCache(cache)
@@ -330,11 +331,11 @@ class Guard:
         return sanitize_many(self, pairs, mode=mode, rounds=rounds)
 
     def _calibrations(
-        self, threshold: float | None, calibration: Calibrations | Path | str | None, folder: Path | None
+        self, threshold: float | None, calibration: Calibrations | Path | str | None, beside: Path | None
     ) -> Calibrations | None:
         if threshold is None:
             return choose_calibrations(
-                self.model, calibration, made_for=self.made_for, preset=self.preset, folder=folder
+                self.model, calibration, made_for=self.made_for, preset=self.preset, beside=beside
             )
         if calibration is not None or self.preset != "balanced":
             raise InputError("expected a threshold, or a calibration and a preset, found both: give one of them")

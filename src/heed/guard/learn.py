@@ -153,7 +153,8 @@ def scale(
     """Slope, shift and price of the search, so that a risk of one half is where ``fpr`` of benign texts begin.
 
     The log-odds of a text are ``slope * worst + shift - price * ln(windows)``: Platt's slope, and if none is given the
-    price at which benign texts of many windows are flagged as often as those of few.
+    price at which benign texts of many windows are flagged as often as those of few. Where ``fpr`` of the benign texts
+    is less than one of them, the highest one is where they begin: the calibration's notes say so.
     """
     kind = data.given == given
     truth, worst, searched = data.truth[kind], learned.worst[kind], np.log(data.searched[kind])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from heed.errors import InputError, OutOfMemoryError, SpanNotFoundError, TextError, TooLongError
+from heed.guard.data import MOST_CHARACTERS
 from heed.guard.prompt import NEUTRAL_INSTRUCTION, encode_pair, parts_of
 from heed.guard.verdict import Status, Verdict
 from heed.model import Model
@@ -81,7 +82,7 @@ def prepare(
     question: str = "",
     new_tokens: int = 0,
 ) -> list[Window] | Verdict:
-    """Render and encode the windows of one pair, or abstain.
+    """Render and encode the windows of one pair, or abstain: from more than `MOST_CHARACTERS` before any is cut.
 
     Raises
     ------
@@ -90,9 +91,9 @@ def prepare(
     """
     started = perf_counter()
     asked = _question(model, instruction, data)
-    empty = _empty(asked)
-    if empty is not None:
-        return asked.abstain(*empty, seconds=perf_counter() - started)
+    unread = _empty(asked) or _over_long(asked)
+    if unread is not None:
+        return asked.abstain(*unread, seconds=perf_counter() - started)
     found = []
     try:
         for span in split(data):
@@ -141,3 +142,13 @@ def _empty(question: Question) -> tuple[Status, str] | None:
         if not text.strip():
             return status, f"expected some {name}, found {'only white space' if text else 'none'}"
     return None
+
+
+def _over_long(question: Question) -> tuple[Status, str] | None:
+    if len(question.data) <= MOST_CHARACTERS:
+        return None
+    found = f"{len(question.data):,}"
+    return (
+        "too_long",
+        f"expected at most {MOST_CHARACTERS:,} characters of data, found {found}: cut it, or check it in parts",
+    )

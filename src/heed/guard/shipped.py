@@ -18,23 +18,21 @@ def calibration_path(model: Model, made_for: str) -> Path:
     return fitted_folder(settings().profiles_dir, model, task="guard") / f"calibration-{name}.json"
 
 
-def find_calibrations(model: Model, *, made_for: str, folder: Path | None = None) -> Calibrations | None:
+def find_calibrations(model: Model, *, made_for: str, beside: Path | None = None) -> Calibrations | None:
     """The calibrations for a model's guard: made here for this very profile, else those that came with the profile.
 
-    The latter lie in ``folder`` if given, else with heed under the profile's digest, else with the profile fitted here;
-    None where there are none.
+    Where the profile was given by its path (``beside``, its folder or its file), the latter lie in that folder, else
+    with heed under the profile's digest. Where it was not: with heed, else with the profile fitted here. None where
+    there are none.
     """
-    mine = calibration_path(model, made_for)
-    if mine.exists():
-        return Calibrations.load(mine)
-    if folder is not None:
-        path = folder / CALIBRATION_FILE
-        return Calibrations.load(path) if path.exists() else None
-    with_heed = files("heed.guard") / "calibrations" / f"{made_for.partition('/')[0]}.json"
-    if with_heed.is_file():
-        return Calibrations.load(Path(str(with_heed)))
-    own = fitted_folder(settings().profiles_dir, model, task="guard") / CALIBRATION_FILE
-    return Calibrations.load(own) if own.exists() else None
+    with_heed = Path(str(files("heed.guard") / "calibrations" / f"{made_for.partition('/')[0]}.json"))
+    if beside is None:
+        fitted = fitted_folder(settings().profiles_dir, model, task="guard") / CALIBRATION_FILE
+        came_with = (with_heed, fitted)
+    else:
+        came_with = ((beside if beside.is_dir() else beside.parent) / CALIBRATION_FILE, with_heed)
+    places = (calibration_path(model, made_for), *came_with)
+    return next((Calibrations.load(path) for path in places if path.exists()), None)
 
 
 def choose_calibrations(
@@ -43,7 +41,7 @@ def choose_calibrations(
     *,
     made_for: str,
     preset: Preset,
-    folder: Path | None = None,
+    beside: Path | None = None,
 ) -> Calibrations | None:
     """The calibrations a guard decides by: the ones given (values or a file), else those found.
 
@@ -55,7 +53,7 @@ def choose_calibrations(
         If those given were made for another profile, or the preset needs benign scores that they do not hold.
     """
     if calibration is None:
-        found = find_calibrations(model, made_for=made_for, folder=folder) or Calibrations()
+        found = find_calibrations(model, made_for=made_for, beside=beside) or Calibrations()
     else:
         found = calibration if isinstance(calibration, Calibrations) else Calibrations.load(Path(calibration))
         found.refuse_other(made_for)

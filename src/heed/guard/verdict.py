@@ -87,8 +87,10 @@ class Verdict:
         """The fields of one output line of a scan, JSON-ready."""
         return {
             "flagged": self.flagged,
+            "action": self.action,
             "score": self.score,
             "threshold": self.threshold,
+            "review": self.review,
             "probability": self.probability,
             "status": self.status,
             "spans": [{"start": s.start, "end": s.end, "weight": round(s.weight, 6)} for s in self.spans],
