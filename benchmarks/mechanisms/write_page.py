@@ -6,7 +6,7 @@ benchmarks/results.json (`make bench`), the grid from grid.json, the study from 
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,18 @@ def claims(record: Mapping[str, Any]) -> str | None:
         return None
     commits = ", ".join(sorted({str(one.get("commit")) for one in found}))
     told = measured_on({**record["environment"], "commit": commits})
-    return f"{table(['claim', 'figure', '95 % interval', 'bar', ''], rows)}\n\n{told}"
+    parts = [table(["claim", "figure", "95 % interval", "bar", ""], rows), *_missing(found), told]
+    return "\n\n".join(parts)
+
+
+def _missing(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence for each benchmark that gave no claim."""
+    by_name = {one["benchmark"]: one for one in found}
+    for name in CLAIMS:
+        if name not in by_name:
+            yield f"Not measured: {name} (never run)."
+        elif not by_name[name]["claims"]:
+            yield f"Not measured: {name} ({by_name[name].get('broken', 'it made no claim')})."
 
 
 def _row(claim: Claim) -> list[str]:

@@ -18,7 +18,8 @@
     ├── BlockedError             the guard stopped a text: flagged, or not to be judged
     ├── StoreError               a store of heed's own cannot be read or written
     ├── UpstreamError            who should answer a prompt gave no answer
-    │   ├── UpstreamRefusedError     a server refuses the request: key, model, rate, form
+    │   ├── UpstreamRefusedError     a server refuses the request: too many, a bad form
+    │   │   └── UpstreamDeniedError  it refuses whatever is asked: key, model, address
     │   ├── UpstreamTimeoutError     it took too long
     │   └── UpstreamUnreachableError there is no connection to it
     ├── ExtraMissingError        an optional library is not installed; names the extra
@@ -99,6 +100,10 @@ class UpstreamError(HeedError):
 
 class UpstreamRefusedError(UpstreamError):
     """A server refuses the request: a wrong key, an unknown model, too many requests, a bad form."""
+
+
+class UpstreamDeniedError(UpstreamRefusedError):
+    """A server refuses whatever is asked: a wrong key, a model or an address that it does not have (401, 403, 404)."""
 
 
 class UpstreamTimeoutError(UpstreamError):

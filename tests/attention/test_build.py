@@ -158,9 +158,11 @@ def test_an_editable_install_compiles_at_first_use(compiler, monkeypatch, tmp_pa
     assert calls(compiler) == []
 
 
-def driver(compiler: str, variant: str, target: Path, flags: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def driver(
+    compiler: str, variant: str, target: Path, flags: tuple[str, ...], real: str = "float"
+) -> subprocess.CompletedProcess[str]:
     """Compiles `sanitized.cpp`, which runs one variant of the kernel on all kinds of calls and checks its values."""
-    defines = ("-DHEED_REAL=float", f"-DHEED_VARIANT={variant}", "-I", str(build.SOURCES))
+    defines = (f"-DHEED_REAL={real}", f"-DHEED_VARIANT={variant}", "-I", str(build.SOURCES))
     source = str(Path(__file__).with_name("sanitized.cpp"))
     command = [compiler, "-std=c++17", "-w", *flags, *build.VARIANTS[variant], *defines, source, "-o", str(target)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -173,8 +175,10 @@ def can_run(variant: str) -> bool:
 
 
 @needs_compiler
-@pytest.mark.parametrize("variant", ["generic", "avx512"])
-def test_the_sanitizers_find_nothing(variant, tmp_path):
+@pytest.mark.parametrize(
+    ("variant", "real"), [("generic", "float"), ("avx2", "float"), ("avx512", "float"), ("generic", "double")]
+)
+def test_the_sanitizers_find_nothing(variant, real, tmp_path):
     if not can_run(variant):
         pytest.skip(f"this processor has no {variant}")
     flags = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -182,7 +186,7 @@ def test_the_sanitizers_find_nothing(variant, tmp_path):
     trial = [str(COMPILER), *flags, str(tmp_path / "empty.cpp"), "-o", str(tmp_path / "empty")]
     if subprocess.run(trial, capture_output=True, check=False).returncode:
         pytest.skip(f"{COMPILER} has no address and undefined-behaviour sanitizers")
-    made = driver(str(COMPILER), variant, tmp_path / "kernel", flags)
+    made = driver(str(COMPILER), variant, tmp_path / "kernel", flags, real)
     assert made.returncode == 0, made.stderr
     done = subprocess.run([tmp_path / "kernel"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

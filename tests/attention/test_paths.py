@@ -243,12 +243,33 @@ def test_operators_keep_the_rules_of_torch(engine: str) -> None:
     torch.library.opcheck(torch.ops.heed.distance_backward.default, backward)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_second_derivative_is_refused_with_the_way_out(engine: str) -> None:
-    q = torch.randn(1, 1, 3, 4, requires_grad=True)
-    (grad,) = torch.autograd.grad(distance_attention(q, q, q, backend=engine).sum(), q, create_graph=True)
+@pytest.mark.parametrize("asked", ["input", "lam"])
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [*(("sdpa", name) for name in SMOOTH), *((engine, "l1") for engine in ENGINES[:1]),
+     pytest.param("fused", "l1", marks=needs_kernel)],
+)  # fmt: skip
+def test_a_second_derivative_is_refused_with_the_way_out(engine: str, name: str, asked: str) -> None:
+    x, lam = torch.randn(1, 1, 3, 4), torch.ones(1)
+    wanted = {"input": x, "lam": lam}[asked].requires_grad_()
+    out = distance_attention(x, x, x, metric=name, lam=lam, backend=engine)
+    (grad,) = torch.autograd.grad(out.square().sum(), wanted, create_graph=True)
     with pytest.raises(InputError, match='backend="reference"'):
         grad.sum().backward()
+
+
+def test_torch_func_differentiates_the_path_of_torch_once() -> None:
+    q, k, v = torch.randn(3, 2, 1, 3, 4)
+
+    def loss(q: Tensor) -> Tensor:
+        return distance_attention(q[None], k[:1], v[:1], metric="cosine", backend="sdpa").square().sum()
+
+    def by_definition(q: Tensor) -> Tensor:
+        return distance_attention(q[None], k[:1], v[:1], metric="cosine", backend="reference").square().sum()
+
+    torch.testing.assert_close(torch.func.grad(loss)(q[0]), torch.func.grad(by_definition)(q[0]))
+    with pytest.raises(InputError, match='backend="reference"'):
+        torch.func.grad(lambda q: torch.func.grad(loss)(q).sum())(q[0])
 
 
 def test_asking_for_more_does_not_change_the_output() -> None:

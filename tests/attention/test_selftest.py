@@ -72,6 +72,24 @@ def test_the_report_is_readable_by_people_and_machines():
     assert len(record["checks"]) == 6
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metrics": []}, "metrics: expected at least one of dot, l1"),
+        ({"backend": "foo"}, "backend: expected auto, reference, .* found 'foo'"),
+        ({"device": "nowhere"}, "device: expected one that torch can use here, found 'nowhere'"),
+        pytest.param(
+            {"device": "cuda"},
+            "device: expected one that torch can use here, found 'cuda'",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA"),
+        ),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        selftest(**{"metrics": "l1", **arguments})
+
+
 def test_an_unknown_metric_is_refused_with_its_neighbours():
     with pytest.raises(InputError, match="'chebyshev'"):
         selftest(["chebychev"])

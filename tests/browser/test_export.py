@@ -3,7 +3,7 @@
 import pytest
 
 import heed
-from viewing import SCENE, walk
+from viewing import SCENE, reload, walk
 
 
 @pytest.fixture
@@ -16,3 +16,5 @@ def exported(tmp_path):
 def test_everything_works_without_a_request(viewer, exported) -> None:
     walk(viewer.open(exported))
     assert viewer.requests == [exported]
+    reload(viewer)
+    assert [url.partition("#")[0] for url in viewer.requests] == [exported, exported]

@@ -12,7 +12,7 @@ pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 from heed.picture import pyramid
 from heed.picture.serve import serve
 from mapped import Gate, scene_of, weights_of
-from viewing import SCENE, walk
+from viewing import SCENE, approximately, reload, walk
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def asked(viewer, what: str) -> list[dict[str, str]]:
 
 def test_everything_works(viewer, served) -> None:
     walk(viewer.open(served.url))
+    reload(viewer)
 
 
 def test_only_what_is_visible_is_fetched(viewer, served) -> None:
@@ -53,9 +54,7 @@ def test_a_view_is_an_address(viewer, served) -> None:
     before, address = viewer.state, viewer.page.url
     viewer.page.goto("about:blank")
     viewer.open(address)
-    assert viewer.state == {
-        name: pytest.approx(value, abs=1e-3) if name in {"x", "y", "zoom"} else value for name, value in before.items()
-    }
+    assert viewer.state == approximately(before)
 
 
 def test_a_server_that_went_is_said_and_found_again(viewer, served) -> None:

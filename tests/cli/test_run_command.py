@@ -65,6 +65,29 @@ def test_report_list_and_compare_read_what_was_written(heed, start, sums, tmp_pa
     assert "difference in accuracy" in heed("run", "compare", "runs", "other").out
 
 
+def test_a_damaged_run_does_not_hide_the_others(heed, start, sums, tmp_path):
+    start(sums)
+    start(sums, "--out", "runs/deeper")
+    (tmp_path / "runs/tiny/sums/sums_0-3.samples.jsonl.manifest.json").write_text("{")
+    listed = heed("run", "list", "--json")
+    assert listed.code == 0, listed.err
+    whole, damaged = listed.json["runs"]
+    assert (whole["folder"], whole["finished"], whole["error"]) == ("runs/deeper/tiny/sums", True, None)
+    assert damaged["folder"] == "runs/tiny/sums"
+    assert "expected a job's manifest in" in damaged["error"]
+    shown = heed("run", "list").out
+    assert "expected a job's manifest in" in shown
+    assert "runs/deeper/tiny/sums" in shown
+
+
+def test_force_says_where_the_old_attention_lies(start, sums, tmp_path):
+    start(sums, "--attention", "--method", "all_layers")
+    forced = start(sums, "--force")
+    assert forced.code == 0
+    assert "their attention in runs/tiny/sums/sums_0-3.samples.jsonl.bak.top_k" in forced.err
+    assert not [*(tmp_path / "runs/tiny/sums/top_k").iterdir()]
+
+
 def test_a_task_is_validated_without_a_model(heed, sums):
     done = heed("run", "validate", sums, "--template", "brief", "--json")
     assert done.code == 0, done.err
@@ -88,6 +111,11 @@ def test_a_task_is_validated_without_a_model(heed, sums):
         (["sums.json", "--model", "no/such/model"], 3, "error: "),
         (["sums.json", "--out", "sums.json"], 3, "expected to write"),
         (["sums.json", "--temperature", "-1"], 2, "--temperature"),
+        (["sums.json", "--temperature", "nan"], 2, "--temperature"),
+        (["sums.json", "--temperature", "inf", "--model", "no/such/model"], 2, "expected a temperature of 0 or more"),
+        (["sums.json", "--timeout", "inf"], 2, "timeout above 0"),
+        (["sums.json", "--force", "--retry-errors"], 2, "--retry-errors: expected a run to go on with"),
+        (["sums.json", "--no-resume", "--retry-errors"], 2, "--retry-errors: expected a run to go on with"),
     ],
 )
 def test_bad_input_is_one_line_and_an_exit_code(start, sums, words, code, message):

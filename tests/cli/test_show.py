@@ -1,5 +1,6 @@
 """`heed show` on a tiny model: what it writes, and what it answers to bad input."""
 
+import http.client
 import json
 import sys
 
@@ -76,6 +77,15 @@ def test_an_array_of_somebody_else(heed, tmp_path):
     assert "the first sums to 7, at batch 0, head 0, row 1" in done.err
 
 
+@pytest.mark.parametrize("kind", ["array", "trace"])
+@pytest.mark.parametrize("name", ["missing.npz", "-"])
+def test_binary_files_are_not_read_from_stdin_and_nobody_says_they_were(heed, kind, name):
+    done = heed("show", kind, name, stdin=b"PK")
+    assert (done.code, done.out) == (2, "")
+    assert f"expected a file at {name}, found nothing: check the path" in done.err
+    assert "stdin" not in done.err
+
+
 def test_patterns_are_marked(heed, tmp_path):
     done = heed("show", "synthetic", "sink", "--tokens", "9", "--html", "a.html", "--json")
     assert done.json["watermark"] == "SYNTHETIC"
@@ -108,6 +118,7 @@ def test_a_surrogate_is_not_read_where_the_model_can_be(heed, reading):
         (["text", "a", "--view", "flow"], "expected named parts"),
         (["text", "a", "--view", "tokens", "--png", "a.png"], "expected map, heads or flow for an image"),
         (["text", "a", "--open"], "expected --html FILE or --serve"),
+        (["text", "a", "--allow-host", "example.org"], "expected --serve beside it"),
         (["text", "a", "--html", "x.html", "--png", "x.html"], "found one named twice"),
         (["text", "a", "--html", "missing/a.html"], "expected a folder 'missing'"),
         (["text", "a", "--html", "."], "found the folder"),
@@ -169,3 +180,40 @@ def test_the_page_is_opened(heed, reading, monkeypatch, tmp_path):
     monkeypatch.setattr("webbrowser.open", opened.append)
     heed("show", "text", "a", *reading, "--html", "a.html", "--open")
     assert opened == [(tmp_path / "a.html").as_uri()]
+
+
+def test_a_page_is_served_under_the_names_allowed_and_its_port_is_told(heed, monkeypatch):
+    pytest.importorskip("uvicorn", reason="needs the extra `serve`")
+    answers = {}
+
+    def ask(served):
+        for name in ("localhost", "heed.example", "other.example", "evil.example"):
+            connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+            connection.request("GET", "/" + served.url.split("/")[3] + "/status", headers={"Host": name})
+            answers[name] = connection.getresponse().status
+            connection.close()
+        answers["port"] = served.port
+
+    monkeypatch.setattr("heed.picture.serve.Served.wait", ask)
+    names = ["--allow-host", "heed.example", "--allow-host", "OTHER.example"]
+    done = heed("show", "synthetic", "sink", "--serve", *names)
+    port = answers.pop("port")
+    assert answers == {"localhost": 200, "heed.example": 200, "other.example": 200, "evil.example": 421}
+    assert (done.code, done.out.startswith(f"http://127.0.0.1:{port}/")) == (0, True)
+    assert done.err.splitlines()[-1].endswith(f"again with: --port {port}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host", "256.1.1.1"], "expected a name or an address of this machine to serve at, found '256.1.1.1'"),
+        (["--host", "192.0.2.1"], "expected an address of this machine to serve at, found '192.0.2.1'"),
+        (["--allow-host", "http://a.example"], "without scheme and port, found 'http://a.example'"),
+        (["--allow-host", "a.example:80"], "without scheme and port"),
+    ],
+)
+def test_what_cannot_be_served_at_is_named(heed, words, said):
+    pytest.importorskip("uvicorn", reason="needs the extra `serve`")
+    done = heed("show", "synthetic", "sink", "--serve", *words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err

@@ -231,16 +231,20 @@ def test_the_installed_name_is_the_only_one_that_runs() -> None:
 def test_mistakes_are_typed() -> None:
     hf = llama()
     for options, message in (
-        ({"metric": "chebychev"}, "metric must be one of l1, .*did you mean .chebyshev"),
+        ({"metric": "chebychev"}, "metric: expected one of dot, .*did you mean .chebyshev"),
         ({"metric": "lp"}, "p: expected p > 0"),
         ({"metric": "l1", "p": 2.0}, "p: expected no p for the metric 'l1'"),
         ({"metric": "lp", "p": -1.0}, "p must be a finite number > 0"),
-        ({"lam": 0.0}, "lambda_param must be a finite number > 0"),
+        ({"metric": "smooth_chebyshev"}, "metric must be one of l1"),
+        ({"lam": 0.0}, "lam must be a finite number > 0"),
         ({"lam": 101.0, "learnable": True}, "a learned λ is at most 100"),
         ({"scale": "sqrt"}, "scale must be one of"),
         ({"metric": "dot", "scale": 2.0}, "scale: expected none for 'dot'"),
         ({"heads": [4]}, "heads: expected numbers below 4, found"),
-        ({"heads": []}, "heads: expected different numbers"),
+        ({"heads": []}, "heads: expected different whole numbers"),
+        ({"heads": [True]}, "heads: expected different whole numbers"),
+        ({"layers": 0}, r"layers: expected whole numbers such as \[0, 1\], or None for all, found 0"),
+        ({"layers": ["a"]}, "layers: expected different whole numbers"),
         ({"layers": [2]}, "layers: expected numbers below 2, found"),
     ):
         with pytest.raises(InputError, match=message):

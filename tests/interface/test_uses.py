@@ -41,6 +41,23 @@ def test_a_guard_listens_to_it(model: Model, tmp_path: Path) -> None:
     assert abs(by_distance.score - by_product.score) > 1e-3
 
 
+def test_its_trace_is_shown(model: Model) -> None:
+    trace = heed.trace(model, f"{INSTRUCTION} {DATA}")
+    shown = heed.show(trace)
+    assert "cat" in shown.text()
+    heed.uninstall(model)
+    other = heed.trace(model, f"{INSTRUCTION} {DATA}")
+    assert heed.show(other).html() != shown.html()
+
+
+def test_its_answer_is_cited(model: Model) -> None:
+    by_distance = heed.cite(model, DATA, "What did the cat do?", "The cat sat.", method="all_layers")
+    heed.uninstall(model)
+    by_product = heed.cite(model, DATA, "What did the cat do?", "The cat sat.", method="all_layers")
+    assert len(by_distance.scores) == len(by_product.scores) == 2
+    assert not np.allclose(by_distance.scores, by_product.scores)
+
+
 def test_a_prefix_of_another_attention_is_not_used(model: Model) -> None:
     head, cache = np.random.default_rng(0).integers(3, 60, 40), PrefixCache()
 

@@ -1,5 +1,6 @@
 """A server of this process that speaks the OpenAI schema, with answers told beforehand."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -15,11 +16,15 @@ from tiny import tiny_folder
 
 @dataclass
 class Reply:
-    """One answer of the server: its status, its body (a dict is sent as JSON), and how long it takes."""
+    """One answer of the server: its status, its body (a dict is sent as JSON), and how long it takes.
+
+    With ``drip`` the body comes byte by byte, so many seconds between two.
+    """
 
     status: int
     body: Any
     seconds: float = 0.0
+    drip: float = 0.0
     kind: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -66,7 +71,12 @@ def server() -> Iterator[Server]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
-            self.wfile.write(raw)
+            step = 1 if reply.drip else len(raw)
+            with contextlib.suppress(ConnectionError):  # who asked may have gone
+                for start in range(0, len(raw), step or 1):
+                    self.wfile.write(raw[start : start + step])
+                    if reply.drip and halt.wait(reply.drip):
+                        return
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,11 +1,13 @@
 import socket
 import sys
+from time import perf_counter
 
 import pytest
 
 from heed.errors import (
     ExtraMissingError,
     InputError,
+    UpstreamDeniedError,
     UpstreamError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
@@ -91,10 +93,63 @@ def test_the_key_of_one_address_is_not_sent_to_another_nor_what_is_meant_for_ope
 
 def test_a_wrong_key_is_a_refusal_and_the_key_stays_unsaid(server, upstream):
     server.replies = [Reply(401, {"error": {"message": f"Incorrect API key: {KEY}\nsecond line"}})]
-    with pytest.raises(UpstreamRefusedError, match=r"found status 401: Incorrect API key: \*\*\*$"):
+    said = r"found status 401: Incorrect API key: \*\*\*; .*HEED_UPSTREAM_KEY"
+    with pytest.raises(UpstreamDeniedError, match=said) as caught:
         upstream().answer("Hello.")
+    assert isinstance(caught.value, UpstreamRefusedError)
     assert len(server.asked) == 1
     assert KEY not in repr(upstream())
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, UpstreamRefusedError), (403, UpstreamDeniedError), (404, UpstreamDeniedError), (422, UpstreamRefusedError)],
+)
+def test_what_every_request_would_meet_is_told_from_what_one_meets(server, upstream, status, kind):
+    server.replies = [Reply(status, {"error": {"message": "no"}})]
+    with pytest.raises(UpstreamRefusedError, match=f"status {status}: no") as caught:
+        upstream().answer("Hello.")
+    assert type(caught.value) is kind
+
+
+REASONS = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+
+
+def test_a_model_that_wants_another_name_for_the_most_tokens_gets_it_from_then_on(server, upstream):
+    server.replies = [Reply(400, {"error": {"message": REASONS}}), Reply(200, completion())]
+    asking = upstream()
+    assert [asking.answer("Hello.", max_new_tokens=63).text for _ in range(2)] == ["Ja.", "Ja."]
+    sent = [{name: one[name] for name in one if name.startswith("max_")} for one in server.asked]
+    assert sent == [{"max_tokens": 63}, {"max_completion_tokens": 63}, {"max_completion_tokens": 63}]
+
+
+def test_too_many_tokens_are_no_question_of_names(server, upstream):
+    server.replies = [Reply(400, {"error": {"message": "max_tokens is too large: 9000"}})]
+    asking = upstream()
+    for _ in range(2):
+        with pytest.raises(UpstreamRefusedError, match="status 400: max_tokens is too large"):
+            asking.answer("Hello.")
+    assert [("max_tokens" in one) for one in server.asked] == [True, False, True, False]
+    server.replies = [Reply(400, {"error": {"message": "bad words"}})]
+    with pytest.raises(UpstreamRefusedError, match="bad words"):
+        asking.answer("Hello.")
+    assert len(server.asked) == 5
+
+
+def test_a_limit_is_that_of_the_whole_answer(server, upstream):
+    server.replies = [Reply(200, completion(), seconds=30.0)]
+    began = perf_counter()
+    with pytest.raises(UpstreamTimeoutError, match=r"within 0\.3 s"):
+        upstream(limit=0.3).answer("Hello.")
+    assert perf_counter() - began < 2.0
+    assert len(server.asked) == 1
+    server.replies = [Reply(200, completion("x" * 40), drip=0.1)]
+    began = perf_counter()
+    with pytest.raises(UpstreamTimeoutError, match=r"within 0\.3 s"):
+        upstream(limit=0.3).answer("Hello.")
+    assert 0.25 < perf_counter() - began < 2.0
+    server.replies = [Reply(200, completion("Now."))]
+    assert upstream(limit=5.0).answer("Hello.").text == "Now."
 
 
 def test_too_many_requests_are_tried_again(server, upstream):
@@ -165,6 +220,9 @@ def test_usage_may_be_missing_and_an_answer_cut(server, upstream):
         ({"base_url": "localhost:8000"}, "http://"),
         ({"timeout": 0}, "timeout above 0"),
         ({"retries": -1}, "retries of 0 or more"),
+        ({"limit": 0}, "limit above 0"),
+        ({"limit": float("nan")}, "limit above 0"),
+        ({"timeout": float("inf")}, "timeout above 0"),
     ],
 )
 def test_bad_settings_are_refused(upstream, more, said):

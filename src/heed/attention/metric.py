@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -11,6 +11,30 @@ from heed.attention.scale import Distance, P, UnitScale
 from heed.errors import InputError
 
 Degree = Literal[1, 2]
+Kernel = Literal["dot", "l1", "l2", "sqeuclidean", "lp", "chebyshev", "l21", "linf2"]
+
+_ALSO_CALLED = {
+    "manhattan": "l1",
+    "taxicab": "l1",
+    "cityblock": "l1",
+    "laplace": "l1",
+    "euclidean": "l2",
+    "squared_l2": "sqeuclidean",
+    "squared_euclidean": "sqeuclidean",
+    "gaussian": "sqeuclidean",
+    "rbf": "sqeuclidean",
+    "minkowski": "lp",
+    "angular": "cosine",
+    "cosine_similarity": "cosine",
+    "max": "chebyshev",
+    "maximum": "chebyshev",
+    "chessboard": "chebyshev",
+    "linf": "chebyshev",
+    "inf": "chebyshev",
+    "dot_product": "dot",
+    "inner_product": "dot",
+}
+"""What others call them: for hints alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +57,22 @@ class Metric:
     distance: Distance
     degree: Degree | None = None
     needs_p: bool = False
-    kernel: str | None = None
+    kernel: Kernel | None = None
     rope_invariant: bool = False
     paired: bool = False
     unit_scale: UnitScale | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(f"Metric: expected a name, found {self.name!r}")
+        if not callable(self.distance):
+            raise InputError(f"Metric {self.name!r}: expected distance(q, k, p) to call, found {self.distance!r}")
+        for what, value, known in (("degree", self.degree, Degree), ("kernel", self.kernel, Kernel)):
+            if value is not None and value not in get_args(known):
+                raise InputError(
+                    f"Metric {self.name!r}: expected {what} {', '.join(map(repr, get_args(known)))} or None, "
+                    f"found {value!r}; leave it out for a metric of your own"
+                )
 
     def calibrated(self, width: int, p: P = None) -> float | Tensor:
         """The factor c of ``scale="unit_variance"`` for heads of this width; a tensor where p is one."""
@@ -54,7 +90,10 @@ def metric_of(metric: str | Metric) -> Metric:
         raise InputError(f"metric: expected a name or a heed.attention.Metric, found {type(metric).__name__}")
     if metric in METRICS:
         return METRICS[metric]
-    near = difflib.get_close_matches(metric.lower(), METRICS, n=3, cutoff=0.4)
+    name = metric.lower().replace("-", "_").replace(" ", "_")
+    near = difflib.get_close_matches(name, METRICS, n=3, cutoff=0.4)
+    if known := difflib.get_close_matches(name, _ALSO_CALLED, n=1, cutoff=0.8):
+        near = [_ALSO_CALLED[known[0]]]
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise InputError(f"metric: expected one of {', '.join(METRICS)} or a Metric, found {metric!r}; {hint}".rstrip("; "))
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from heed.attention.constant import Function, constant
+from heed.errors import InputError
 
 P = float | Tensor | None
 UnitScale = Callable[[int, P], float | Tensor]
@@ -89,6 +90,20 @@ def sampled(distance: Distance) -> UnitScale:
         return _sample(distance, width, p)
 
     return unit_scale
+
+
+def between(distance: Distance, q: Tensor, k: Tensor, p: Tensor | None) -> Tensor:
+    """Give ``distance(q, k, p)``; raises InputError where its shape is not ``[..., Q, T]``."""
+    found = distance(q, k, p)
+    lead: torch.Size = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2])  # type: ignore[no-untyped-call]
+    wanted = (*lead, q.shape[-2], k.shape[-2])
+    if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
+        what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(
+            f"distance of a Metric: expected {wanted} for q {tuple(q.shape)} and k {tuple(k.shape)}, found {what}; it "
+            "must compare every query with every key: q.unsqueeze(-2) with k.unsqueeze(-3)"
+        )
+    return found
 
 
 def _once(function: Function) -> Function:
@@ -179,5 +194,5 @@ def _sample(distance: Distance, width: int, p: float | None) -> float:
     power = None if p is None else torch.full((1, 1), p, dtype=torch.float32, device="cpu")
     step = max(1, _CHUNK // (_KEYS * width))
     with torch.no_grad():
-        parts = [distance(q[i : i + step], k, power).double().var(-1) for i in range(0, _QUERIES, step)]
+        parts = [between(distance, q[i : i + step], k, power).double().var(-1) for i in range(0, _QUERIES, step)]
     return float(torch.cat(parts).mean().rsqrt())

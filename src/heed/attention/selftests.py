@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from heed.attention.distance import native
-from heed.attention.distance.choose import Backend, Choice
+from heed.attention.distance.choose import Backend, Choice, check_backend
 from heed.attention.distance.functional import Aux, distance_attention, explain
 from heed.attention.metric import METRICS, metric_of
-from heed.errors import HeedError
+from heed.errors import HeedError, InputError
 
 _SHAPE = {"batch": 2, "heads": 4, "key_heads": 2, "rows": 33, "keys": 47, "width": 16, "value_width": 12}
 _STATISTICS = ("lse", "entropy", "max_probability", "mean_distance")
@@ -85,30 +85,42 @@ class SelftestReport:
 
 
 def selftest(
-    metrics: Collection[str] | None = None, *, backend: Backend = "auto", device: torch.device | str = "cpu"
+    metrics: Collection[str] | str | None = None, *, backend: Backend = "auto", device: torch.device | str = "cpu"
 ) -> SelftestReport:
-    """SelftestCheck distance attention here: forward, gradient, masks, dropout, threads and 16 bits, for every metric.
+    """Check distance attention here: forward, gradient, masks, dropout, threads and 16 bits, for every metric.
 
     Parameters
     ----------
     metrics
-        Names in `heed.attention.METRICS`; None: all.
+        Names in `heed.attention.METRICS`, or one; None: all.
     backend
         The path to check; "auto": for each metric the one that would run.
     device
         Where the tensors are.
 
     A check that raises has failed, and its error is in the report. torch's generator and number of threads are left as
-    they were. Raises `InputError` for an unknown metric.
+    they were. Raises `InputError` for an unknown metric, backend or device, and for no metric at all.
     """
     begun = perf_counter()
-    chosen = [metric_of(name).name for name in (METRICS if metrics is None else metrics)]
+    names = METRICS if metrics is None else [metrics] if isinstance(metrics, str) else metrics
+    chosen = [metric_of(name).name for name in names]
+    if not chosen:
+        raise InputError(f"metrics: expected at least one of {', '.join(METRICS)}, or None for all, found none")
+    check_backend(backend)
+    _check_device(device)
     checks, paths = [], {}
     for metric in chosen:
         case = _Case(metric, backend, torch.device(device))
         paths[metric] = case.choice()
         checks += [_checked(case, name, check) for name, check in _CHECKS.items()]
     return SelftestReport(tuple(checks), paths, _machine(torch.device(device)), perf_counter() - begun)
+
+
+def _check_device(device: torch.device | str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
+        raise InputError(f"device: expected one that torch can use here, found {device!r}: {error}") from error
 
 
 class _Case:

@@ -29,8 +29,11 @@ def selftest(
 
     Exit codes: 0 all passed, 1 some failed, 2 bad usage or input, 3 could not run.
     """
+    from heed.attention.distance import native
     from heed.attention.selftests import selftest
 
+    with working("preparing the CPU kernel: where none came with heed, it is compiled now, once"):
+        native.status()
     with working("checking distance attention"):
         report = selftest(metrics, backend=backend, device=device or "cpu")
     if as_json:

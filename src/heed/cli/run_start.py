@@ -11,7 +11,7 @@ from heed.cli.options import DeviceOption, DtypeOption, JsonOption, ModelOption,
 from heed.cli.output import print_json, print_table, progress_bar, tell
 
 if TYPE_CHECKING:
-    from heed.evaluation.runs import Asking, Reader, RunReport, Summary
+    from heed.evaluation.runs import Asking, Reader, RunReport, Summary, Task
     from heed.model import Model
     from heed.probe import PromptCache
     from heed.upstream import Upstream
@@ -55,7 +55,10 @@ class Answering:
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")] = 0.0
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws, with each example's number added.")] = 0
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Longest time for one answer.")
+        float | None,
+        typer.Option(
+            "--timeout", min=0.001, metavar="SECONDS", help="Longest time for one answer; a server is then asked once."
+        ),
     ] = None
 
 
@@ -79,7 +82,12 @@ def start(
     device: DeviceOption = None,
     answering: Answering,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with a run that was broken off.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Start anew; old samples are kept as a backup.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start anew; old samples and their attention are kept as a backup.")
+    ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="First do again what got no answer, or whose attention failed.")
+    ] = False,
     fail_on_error: Annotated[
         bool, typer.Option("--fail-on-error", "--fail_on_error", help="End at the first example without an answer.")
     ] = False,
@@ -93,36 +101,68 @@ def start(
     have none.
     """
     from heed.evaluation.runs import load_task
-    from heed.evaluation.runs import start as start_run
 
     found = load_task(task, fields=fields_of(field))
-    found.template(template)  # a template that cannot be had is found before a model is loaded
+    _check(found, answering, template, again=retry_errors, anew=force or not resume)
     local = answering.answer_model is None
-    if local and answering.base_url is not None:
-        raise typer.BadParameter("expected --answer-model beside it, found none", param_hint="--base-url")
     loaded = load_model(model, dtype=dtype, device=device) if local or attention else None
-    from heed.probe import PromptCache
-
-    prefix = PromptCache() if local and attention else None
-    upstream, details = _upstream(loaded if local else None, answering, prefix)
-    with progress_bar("answering") as bar:
-        report = start_run(
-            found,
-            upstream,
-            out,
-            asking=_asking(answering, template, details),
-            reader=_reader(loaded, method, prefix) if attention else None,
-            lo=chosen.lo,
-            hi=chosen.hi,
-            limit=chosen.limit,
-            ids=chosen.named,
-            resume=resume,
-            force=force,
-            fail_on_error=fail_on_error,
-            progress=lambda progress: bar(progress.done, progress.total),
-        )
+    report = _run(
+        found,
+        loaded,
+        answering,
+        method=method if attention else None,
+        template=template,
+        out=out,
+        lo=chosen.lo,
+        hi=chosen.hi,
+        limit=chosen.limit,
+        ids=chosen.named,
+        resume=resume,
+        force=force,
+        retry_errors=retry_errors,
+        fail_on_error=fail_on_error,
+    )
     _show(report, as_json=as_json)
     raise typer.Exit(INCOMPLETE if report.summary.errors or report.summary.timeouts else DONE)
+
+
+def _check(found: "Task", answering: Answering, template: str | None, *, again: bool, anew: bool) -> None:
+    """Refuse what cannot be had before a model is loaded."""
+    from heed.upstream.answer import check_settings
+
+    check_settings(answering.max_new_tokens, answering.temperature)
+    if again and anew:
+        raise typer.BadParameter("expected a run to go on with", param_hint="--retry-errors")
+    if answering.answer_model is None and answering.base_url is not None:
+        raise typer.BadParameter("expected --answer-model beside it, found none", param_hint="--base-url")
+    found.template(template)
+
+
+def _run(
+    found: "Task",
+    loaded: "Model | None",
+    answering: Answering,
+    *,
+    method: str | None,
+    template: str | None,
+    **how: Any,
+) -> "RunReport":
+    """Ask with a bar; a local model that reads its own answers shares what is alike."""
+    from heed.evaluation.runs import start as start_run
+    from heed.probe import PromptCache
+
+    local = answering.answer_model is None
+    prefix = PromptCache() if local and method is not None else None
+    upstream, details = _upstream(loaded if local else None, answering, prefix)
+    with progress_bar("answering") as bar:
+        return start_run(
+            found,
+            upstream,
+            asking=_asking(answering, template, details),
+            reader=None if method is None else _reader(loaded, method, prefix),
+            progress=lambda progress: bar(progress.done, progress.total),
+            **how,
+        )
 
 
 def fields_of(words: list[str] | None) -> dict[str, str]:
@@ -152,8 +192,7 @@ def _upstream(
         details = {"kind": "local", "fingerprint": model.fingerprint, "dtype": dtype, "timeout": timeout}
         return LocalUpstream(model, timeout=timeout, prefix=prefix), details
     assert answering.answer_model is not None
-    limit: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-    server = OpenAIUpstream(answering.answer_model, base_url=answering.base_url, **limit)
+    server = OpenAIUpstream(answering.answer_model, base_url=answering.base_url, limit=timeout)
     return server, {"kind": "server", "base_url": server.base_url, "timeout": timeout}
 
 
@@ -173,6 +212,8 @@ def _reader(model: "Model | None", method: str, prefix: "PromptCache | None") ->
 
 
 def _show(report: "RunReport", *, as_json: bool) -> None:
+    from heed.evaluation.runs.place import attention_of
+
     summary = report.summary
     if as_json:
         backup = None if report.backup is None else str(report.backup)
@@ -182,6 +223,7 @@ def _show(report: "RunReport", *, as_json: bool) -> None:
                 "samples": str(report.place.samples),
                 **summary.record(),
                 "resumed": report.resumed,
+                "retried": report.retried,
                 "backup": backup,
                 "seconds": round(report.seconds, 3),
             }
@@ -190,8 +232,12 @@ def _show(report: "RunReport", *, as_json: bool) -> None:
     print_table(table(summary))
     if report.resumed:
         tell(f"{report.resumed} of the samples were already there")
+    if report.retried:
+        tell(f"{report.retried} of them were done again")
     if report.backup is not None:
-        tell(f"the old samples are kept as {report.backup}")
+        attention = attention_of(report.backup)
+        beside = f", their attention in {attention}" if attention.exists() else ""
+        tell(f"the old samples are kept as {report.backup}{beside}")
     tell(f"written to {report.place.folder}; `heed run report {report.place.folder}` makes a page of it")
 
 

@@ -1,7 +1,7 @@
 """`heed run`: jobs that ask a model every example of a task and keep the attention beside each answer."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,11 +9,16 @@ from heed.cli.options import JsonOption
 from heed.cli.output import print_json, print_table, tell
 from heed.cli.run_export import export
 from heed.cli.run_start import FieldOption, fields_of, start
-from heed.errors import InputError
+from heed.errors import HeedError, InputError
+
+if TYPE_CHECKING:
+    from heed.evaluation.runs import Summary
 
 app = typer.Typer(name="run", help="Evaluation runs with attention beside every answer.", no_args_is_help=True)
 app.command("start")(start)
 app.command("export")(export)
+
+_FINISHED = {True: "yes", False: "no", None: "damaged"}
 
 RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder, OUT/<model>/<task>.")]
 
@@ -26,26 +31,38 @@ def list_tasks(
 ) -> None:
     """List the tasks that are found by name (heed's, and those in HEED_TASKS_DIR), and the runs below a folder.
 
-    Exit codes: 0 listed, 2 bad usage or input, 3 a run is damaged.
+    A file that is no task, and a run that is damaged, are listed with what is wrong with them.
+
+    Exit codes: 0 listed, 2 bad usage or input.
     """
-    from heed.evaluation.runs import read_run, runs_under, task_names
+    from heed.evaluation.runs import runs_under, task_names
 
     tasks = [_listed(name) for name in task_names()]
-    runs = [read_run(folder) for folder in runs_under(out)]
+    runs = [_run(folder) for folder in runs_under(out)]
     if as_json:
-        print_json(
-            {
-                "tasks": tasks,
-                "runs": [{"folder": str(run.folder), "finished": run.finished, **run.summary.record()} for run in runs],
-            }
-        )
+        records = [{**about, **({} if summary is None else summary.record())} for about, summary in runs]
+        print_json({"tasks": tasks, "runs": records})
         return
     lines = ((one["name"], str(one["examples"] or "none"), one["description"] or one["error"] or "") for one in tasks)
     print_table([("task", "examples", "about"), *lines])
     if runs:
         print()
-        rows = [(str(run.folder), "yes" if run.finished else "no", run.summary.line) for run in runs]
+        rows = (
+            (about["folder"], _FINISHED[about["finished"]], about["error"] if summary is None else summary.line)
+            for about, summary in runs
+        )
         print_table([("run", "finished", "result"), *rows])
+
+
+def _run(folder: Path) -> "tuple[dict[str, Any], Summary | None]":
+    """What a list says of a run, and its summary; of a damaged one, why."""
+    from heed.evaluation.runs import read_run
+
+    try:
+        run = read_run(folder)
+    except HeedError as error:
+        return {"folder": str(folder), "finished": None, "error": str(error)}, None
+    return {"folder": str(folder), "finished": run.finished, "error": None}, run.summary
 
 
 def _listed(name: str) -> dict[str, Any]:

@@ -114,11 +114,11 @@ def _created(run: "Run") -> str:
 
 def _results(run: "Run") -> Any:
     summary = run.summary
-    answered = summary.examples - summary.errors
+    answered = sum(sample["response"] is not None for sample in run.samples)
     grade = {"accuracy": summary.accuracy}
     if summary.interval is not None:
         grade |= {"wilson_low": summary.interval.low, "wilson_high": summary.interval.high}
-    scores = [_eval_score("grade", grade, answered, summary.errors)]
+    scores = [_eval_score("grade", grade, answered, summary.examples - answered)]
     if summary.attention:
         values = {
             name: [value for one in run.samples if not math.isnan(value := _values(one)[name])]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from heed.attention.metric import metric_of
-from heed.attention.modules.config import MAX_LAMBDA, Config, Scale, check_lambda, one_of, positive
+from heed.attention.modules.config import MAX_LAMBDA, Config, Scale, check_lambda, one_of, plain_numbers, positive
 from heed.attention.score import DistanceScore, DotScore, MixedScore, Rule
 from heed.errors import InputError, UnsupportedModelError
 
@@ -48,13 +48,15 @@ class DistanceConfig(Config):
     heads: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
+        metric_of(self.metric)
         one_of("metric", self.metric, tuple(IMPLEMENTATIONS.values()))
         if (self.p is not None) != metric_of(self.metric).needs_p:
             wanted = "p > 0, for example p=3.0" if self.p is None else "no p"
             raise InputError(f"p: expected {wanted} for the metric {self.metric!r}, found {self.p!r}")
         if self.p is not None:
             positive("p", self.p)
-        check_lambda(self.lam, learnable=self.learnable)
+        check_lambda(self.lam, learnable=self.learnable, name="lam")
         if isinstance(self.scale, str):
             one_of("scale", self.scale, ("sqrt_dim", "unit_variance"))
         else:
@@ -62,13 +64,21 @@ class DistanceConfig(Config):
         if self.metric == "dot" and self.scale != "unit_variance":
             raise InputError(f"scale: expected none for 'dot' (the model's own stays), found {self.scale!r}: use lam")
         for name, chosen in (("layers", self.layers), ("heads", self.heads)):
-            if chosen is not None and (len(chosen) == 0 or len(set(chosen)) < len(chosen) or min(chosen) < 0):
-                raise InputError(f"{name}: expected different numbers from 0 on, or None for all, found {chosen}")
+            if chosen is not None and not _are_indices(chosen):
+                raise InputError(
+                    f"{name}: expected different whole numbers from 0 on, or None for all, found {chosen!r}"
+                )
 
     @property
     def implementation(self) -> str:
         """The name under which transformers knows it."""
         return f"heed_{self.metric}"
+
+
+def _are_indices(chosen: object) -> bool:
+    if not isinstance(chosen, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in chosen):
+        return False
+    return len(chosen) > 0 and len(set(chosen)) == len(chosen) and min(chosen) >= 0
 
 
 class Distance(nn.Module):

@@ -87,8 +87,8 @@ def install(
         learnable=learnable,
         per_head=per_head,
         scale=scale,
-        layers=None if layers is None else tuple(layers),
-        heads=None if heads is None else tuple(heads),
+        layers=_indices("layers", layers),
+        heads=_indices("heads", heads),
     )
     hf = hf_of(model)
     if any(attached(module) for module in hf.modules()) or recorded(hf.config) is not None:
@@ -98,6 +98,14 @@ def install(
     _attach(hf, config, example)
     _forget_fingerprint(model)
     return config
+
+
+def _indices(name: str, chosen: Iterable[int] | None) -> tuple[int, ...] | None:
+    if chosen is None:
+        return None
+    if not isinstance(chosen, Iterable):
+        raise InputError(f"{name}: expected whole numbers such as [0, 1], or None for all, found {chosen!r}")
+    return tuple(chosen)
 
 
 def uninstall(model: "PreTrainedModel | HoldsModel") -> None:

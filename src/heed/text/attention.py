@@ -165,10 +165,10 @@ class AttentionScene:
                 f"{len(self.layers)} and {len(self.heads)}"
             )
         if self.layer is not None and self.layer not in self.layers:
-            raise InputError(f"expected a layer among {_listed(self.layers)}, found {self.layer}")
+            raise InputError(f"expected {_choice('layer', self.layers)}, found {self.layer}")
         if self.head != MEAN and self.head not in self.heads:
-            heads = f"{_listed(self.heads)}, or {MEAN} for their mean"
-            raise InputError(f"expected a head among {heads}, found {self.head}")
+            mean = f", or {MEAN} for their mean" if len(self.heads) > 1 else ""
+            raise InputError(f"expected {_choice('head', self.heads)}{mean}, found {self.head}")
 
     @property
     def open_layer(self) -> int:
@@ -201,6 +201,10 @@ class AttentionScene:
             raise InputError(f"expected layers among {_listed(self.layers)}, found {list(layers)}")
         kept = tuple(layer for layer in self.layers if layer in set(layers))
         return replace(self, layers=kept, layer=self.open_layer if self.open_layer in kept else kept[0])
+
+
+def _choice(what: str, numbers: Sequence[int]) -> str:
+    return f"{what} {numbers[0]}, the only one" if len(numbers) == 1 else f"a {what} among {_listed(numbers)}"
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -43,12 +43,12 @@ class LocalUpstream:
     Raises
     ------
     InputError
-        If the model came without a tokenizer, or ``timeout`` is not above 0.
+        If the model came without a tokenizer, or ``timeout`` is not above 0 and finite.
     """
 
     def __init__(self, model: Model, *, timeout: float | None = None, prefix: PromptCache | None = None) -> None:
         tokenizer_of(model)
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not 0 < timeout < float("inf"):
             raise InputError(f"expected a timeout above 0 seconds, found {timeout}")
         self.model, self.timeout, self.prefix = model, timeout, prefix
 

@@ -3,13 +3,16 @@
 Retries, their pauses and timeouts are those of the openai SDK. Address and key come from the settings.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from threading import Thread
 from time import perf_counter
 from typing import Any
 
 from heed.errors import (
     InputError,
+    UpstreamDeniedError,
     UpstreamError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
@@ -18,7 +21,21 @@ from heed.errors import (
 from heed.extras import require
 from heed.settings import settings
 from heed.text.message import Message
-from heed.upstream.answer import Answer, Finish, Prompt, Usage, check_settings, messages_of
+from heed.upstream.answer import (
+    Answer,
+    Finish,
+    Prompt,
+    Usage,
+    check_settings,
+    messages_of,
+)
+
+_DENIED = {
+    401: "give its key (HEED_UPSTREAM_KEY, with HEED_UPSTREAM_URL at this address)",
+    403: "give a key that may use this model",
+    404: "correct the model's name or the address",
+}
+"""Statuses that any other request would meet, too, and what to do."""
 
 
 class OpenAIUpstream:
@@ -37,6 +54,8 @@ class OpenAIUpstream:
         Seconds for one try.
     retries
         How often a try is repeated after a broken connection, a timeout, 408, 409, 429 or a server's own error.
+    limit
+        Seconds for the whole answer, to its last byte; nothing is then tried again. None: no bound over all tries.
 
     Raises
     ------
@@ -54,6 +73,7 @@ class OpenAIUpstream:
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 2,
+        limit: float | None = None,
     ) -> None:
         known = settings()
         address = base_url or known.upstream_url
@@ -64,8 +84,10 @@ class OpenAIUpstream:
             )
         if not model.strip():
             raise InputError(f"expected the name of a model on {address}, found {model!r}")
-        if not timeout > 0 or retries < 0:
+        if not 0 < timeout < float("inf") or retries < 0:
             raise InputError(f"expected a timeout above 0 and retries of 0 or more, found {timeout} and {retries}")
+        if limit is not None and not 0 < limit < float("inf"):
+            raise InputError(f"expected a limit above 0 seconds, found {limit}")
         if api_key is None and known.upstream_key is not None and address == known.upstream_url:
             api_key = known.upstream_key.get_secret_value()
         self._sdk: Any = require("openai", extra="openai")
@@ -75,10 +97,11 @@ class OpenAIUpstream:
         self._client = self._sdk.OpenAI(
             base_url=address,
             api_key=api_key or "none",
-            timeout=timeout,
-            max_retries=retries,
+            timeout=timeout if limit is None else limit,
+            max_retries=retries if limit is None else 0,
         )
-        self.base_url, self._model = address, model
+        self.base_url, self._model, self._limit = address, model, limit
+        self._most = "max_tokens"
 
     @property
     def name(self) -> str:
@@ -97,10 +120,12 @@ class OpenAIUpstream:
         ------
         InputError
             As `Upstream.answer`.
+        UpstreamDeniedError
+            If the server would refuse any request: wrong key, no such model, no such address.
         UpstreamRefusedError
-            If the server does not answer this request: wrong key, no such model, too many requests, bad request.
+            If the server does not answer this request: too many requests, bad request.
         UpstreamTimeoutError
-            If it took too long, at each try.
+            If it took too long, at each try, or longer than the limit.
         UpstreamUnreachableError
             If there is no connection to it.
         UpstreamError
@@ -108,13 +133,51 @@ class OpenAIUpstream:
         """
         check_settings(max_new_tokens, temperature)
         asked = [_record(message) for message in messages_of(messages)]
-        request = {"model": self._model, "messages": asked, "max_tokens": max_new_tokens, "temperature": temperature}
+        request = {"model": self._model, "messages": asked, "temperature": temperature}
         if seed is not None:
             request["seed"] = seed
         started = perf_counter()
         with self._typed_errors():
-            completion = self._client.chat.completions.create(**request, extra_headers=self._headers)
+            completion = self._in_time(lambda: self._complete(request, max_new_tokens))
         return self._answer(completion, perf_counter() - started)
+
+    def _complete(self, request: dict[str, Any], most: int) -> Any:
+        """Send a request; a model that refuses ``max_tokens`` gets the newer name, from then on if that helps."""
+        create = self._client.chat.completions.create
+        name, newer = self._most, "max_completion_tokens"
+        try:
+            return create(**request, **{name: most}, extra_headers=self._headers)
+        except self._sdk.BadRequestError as error:
+            if name == newer or name not in _said(error):
+                raise
+        completion = create(**request, **{newer: most}, extra_headers=self._headers)
+        self._most = newer
+        return completion
+
+    def _in_time(self, call: Callable[[], Any]) -> Any:
+        """What a call gives within the limit. One that is still under way then is left alone; it tries nothing again.
+
+        The SDK's own timeouts bound single steps: a server that sends a byte now and then would never meet one.
+        """
+        if self._limit is None:
+            return call()
+        done: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(call())
+            except BaseException as error:  # it is raised where the result is asked for
+                done.set_exception(error)
+
+        Thread(target=work, daemon=True).start()
+        try:
+            return done.result(self._limit)
+        except TimeoutError as error:
+            raise UpstreamTimeoutError(self._late()) from error
+
+    def _late(self) -> str:
+        within = "in time" if self._limit is None else f"within {self._limit:g} s"
+        return f"expected an answer of {self._model} at {self.base_url} {within}, found none: allow more time"
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
@@ -122,17 +185,18 @@ class OpenAIUpstream:
         try:
             yield
         except sdk.APITimeoutError as error:
-            raise UpstreamTimeoutError(f"expected an answer of {where} in time, found none: allow more time") from error
+            raise UpstreamTimeoutError(self._late()) from error
         except sdk.APIConnectionError as error:
             found = self._hidden(str(error.__cause__ or error))
             raise UpstreamUnreachableError(
                 f"expected a server at {self.base_url}, found: {found}: check the address and the network"
             ) from error
         except sdk.APIStatusError as error:
-            kind = UpstreamRefusedError if error.status_code < 500 else UpstreamError
-            raise kind(
-                f"expected an answer of {where}, found status {error.status_code}: {self._hidden(_said(error))}"
-            ) from error
+            status = error.status_code
+            said = f"expected an answer of {where}, found status {status}: {self._hidden(_said(error))}"
+            if status in _DENIED:
+                raise UpstreamDeniedError(f"{said}; {_DENIED[status]}") from error
+            raise (UpstreamRefusedError if status < 500 else UpstreamError)(said) from error
         except (sdk.OpenAIError, ValueError) as error:
             raise UpstreamError(
                 f"expected a chat completion of {where}, found {type(error).__name__}: {self._hidden(str(error))}"

@@ -106,5 +106,30 @@ def test_a_torn_last_line_is_left_out_until_the_run_goes_on(go, scripted):
 def test_a_damaged_samples_file_is_told(go, scripted):
     report = go(scripted(lambda prompt: "Answer: 1"), 4)
     report.place.samples.write_text('{"index": 0}\n')
-    with pytest.raises(JobError, match=r"expected a sample on line 1 of .*, found another line"):
+    with pytest.raises(
+        JobError, match=r"expected a sample of schema 1 on line 1 of .*samples.jsonl, found schema None"
+    ):
         read_run(report.place.folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"attention": ...}, "no attention"),
+        ({"index": "0"}, "str as index"),
+        ({"index": True}, "bool as index"),
+        ({"seconds": {"answer": 1.0}}, "no attention among seconds"),
+        ({"attention": {"status": "ok"}}, "no reason among attention"),
+        ({"response": 3}, "int as response"),
+        ({"schema": 2}, "schema 2"),
+    ],
+)
+def test_a_sample_that_lacks_what_is_used_is_told_with_its_line(go, scripted, damage, said):
+    report = go(scripted(lambda prompt: "Answer: 1"), 3)
+    lines = report.place.samples.read_text().splitlines()
+    record = {**json.loads(lines[1]), **damage}
+    lines[1] = json.dumps({name: value for name, value in record.items() if value is not ...})
+    report.place.samples.write_text("\n".join(lines) + "\n")
+    for reading in (lambda: read_run(report.place.folder), lambda: go(scripted(lambda prompt: "1"), 3)):
+        with pytest.raises(JobError, match=rf"on line 2 of .*sums_0-3.samples.jsonl, found {said}"):
+            reading()

@@ -86,6 +86,10 @@ def test_the_kind_follows_from_the_targets(targets, kind):
         ("x", {"grader": "numeric"}, "expected a target of kind numeric in here, found 'x'"),
         ("4", {"tolerance": "wide"}, "expected a number as tolerance in here, found 'wide'"),
         ("4", {"lower": "nan"}, "expected a number as lower in here, found 'nan'"),
+        ("4", {"upper": True}, "expected a number as upper in here, found True"),
+        ("4", {"tolerance": -0.1}, "expected a tolerance of 0 or more in here, found -0.1"),
+        ("4", {"lower": 5, "upper": "3"}, "expected lower <= upper in here, found 5.0 and 3.0"),
+        ("1e999", {}, "expected a target of kind numeric in here, found '1e999'"),
     ],
 )
 def test_what_cannot_be_graded_is_refused(target, expects, message):

@@ -63,6 +63,21 @@ def test_each_grade_can_be_picked_without_a_script(run):
     assert 'id="only-timeout"' not in html
 
 
+def test_headings_share_the_tracks_of_their_columns_whatever_their_size(run):
+    html = page(run)
+    tracks = re.search(r"--tracks: ([^;]+);", html)[1]
+    assert "ch" not in tracks
+    assert "em" not in tracks.replace("rem", "")
+    assert re.findall(r"grid-template-columns: ([^;}]+)", html.split("</style>")[0])[1:] == ["var(--tracks)"]
+    assert re.search(r"\.filters label {[^}]*white-space: nowrap", html)
+
+
+def test_an_id_is_shown_where_it_says_more_than_the_number(run):
+    assert page(run).count('<p class="muted">0</p>') == 0
+    named = replace(run, samples=({**run.samples[0], "id": "ann-5"},))
+    assert '<p class="muted">ann-5</p>' in page(named)
+
+
 def test_the_page_is_written_where_asked(run, tmp_path):
     assert write_page(run) == run.folder / "report.html"
     assert write_page(run, tmp_path / "p.html").read_text("utf-8") == page(run)

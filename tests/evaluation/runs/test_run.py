@@ -1,9 +1,10 @@
 import json
+import time
 
 import numpy as np
 import pytest
 
-from heed.errors import InputError, JobError, UpstreamUnreachableError
+from heed.errors import InputError, JobError, UpstreamDeniedError, UpstreamTimeoutError, UpstreamUnreachableError
 from heed.evaluation.runs import Asking, Reader, load_task, read_run, start
 from heed.evaluation.runs import rows as rows_module
 from heed.evaluation.runs.samples import read_samples
@@ -102,8 +103,44 @@ def test_a_changed_configuration_is_refused_not_mixed(go, scripted, change, name
 
 def test_a_changed_task_is_refused(go, scripted, write_task):
     go(scripted(right), write_task(4))
-    with pytest.raises(JobError, match="what differs: the source"):
+    with pytest.raises(JobError, match=r"what differs: task_sha256 \(was .*, the source"):
         go(scripted(right), write_task(_changed()))
+
+
+def test_a_second_range_of_a_changed_task_is_refused(go, scripted, write_task):
+    go(scripted(right), write_task(4), lo=0, hi=2)
+    upstream = scripted(right)
+    with pytest.raises(JobError, match=r"found others \(task_sha256\): ranges of one run must be alike"):
+        go(upstream, write_task(_changed()), lo=1, hi=4)
+    assert upstream.asked == []
+    changed_grading = [{**row, "tolerance": 0.5} for row in json.loads(write_task(4).read_text())["examples"]]
+    with pytest.raises(JobError, match="task_sha256"):
+        go(upstream, write_task(changed_grading), lo=2, hi=4)
+
+
+def test_force_sets_the_old_folders_aside_with_their_samples(go, scripted, reader):
+    old = go(scripted(right), 4, lo=0, hi=3, reader=reader)
+    other = go(scripted(right), 4, lo=3, hi=4, reader=reader)
+    was = (old.place.attention / "example_0001" / "top_facts_summary.json").read_bytes()
+
+    def stopping(prompt):
+        if "has 1 pears" in prompt:
+            raise KeyboardInterrupt
+        return "Answer: 99"
+
+    with pytest.raises(KeyboardInterrupt):
+        go(scripted(stopping), 4, lo=0, hi=3, reader=reader, force=True)
+    folders = sorted(path.name for path in old.place.attention.iterdir())
+    assert folders == ["example_0000", "example_0003"]  # of the new run, and of the other range
+    assert not old.place.results.exists()
+    aside = old.place.folder / "sums_0-3.samples.jsonl.bak.top_k"
+    assert sorted(path.name for path in aside.iterdir()) == ["example_0000", "example_0001", "example_0002"]
+    assert (aside / "example_0001" / "top_facts_summary.json").read_bytes() == was
+    assert json.loads((old.place.folder / "sums_0-3.samples.jsonl.bak.json").read_text())["summary"]["correct"] == 3
+    assert other.place.results.exists()
+    again = go(scripted(right), 4, lo=0, hi=3, reader=reader, force=True)
+    assert again.backup.name == "sums_0-3.samples.jsonl.bak2"
+    assert [path.name for path in (old.place.folder / f"{again.backup.name}.top_k").iterdir()] == ["example_0000"]
 
 
 def _changed():
@@ -159,6 +196,43 @@ def test_a_server_out_of_reach_ends_the_run_before_its_example(go, scripted):
     report = go(scripted(right), 4)
     assert report.resumed == 2
     assert report.summary.correct == 4
+
+
+def test_a_refusal_of_everything_ends_the_run_before_its_example(go, scripted):
+    def closed(prompt):
+        if "has 2 pears" in prompt:
+            raise UpstreamDeniedError("expected an answer, found status 401")
+        return right(prompt)
+
+    with pytest.raises(UpstreamDeniedError):
+        go(scripted(closed), 4)
+    assert go(scripted(right), 4).summary.correct == 4
+
+
+def test_an_answer_that_came_too_late_is_counted_apart(go, scripted):
+    def late(prompt):
+        if "has 1 pears" in prompt:
+            time.sleep(0.002)
+            raise UpstreamTimeoutError("expected an answer in time, found none")
+        return right(prompt)
+
+    report = go(scripted(late), 3)
+    assert (report.summary.timeouts, report.summary.errors, report.summary.correct) == (1, 0, 2)
+    sample = read_samples(report.place.samples)[1]
+    assert (sample["status"], sample["response"], sample["grade"]) == ("timeout", None, None)
+    assert sample["error"].endswith("expected an answer in time, found none")
+    assert sample["seconds"]["answer"] > 0
+    assert "0001 1: timeout, example 1 (1) got no answer" in report.place.log.read_text()
+    with pytest.raises(JobError, match=r"example 1 \(1\) got no answer"):
+        go(scripted(late, name="strict"), 3, fail_on_error=True)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": float("nan")}, {"temperature": float("inf")}, {"temperature": -1}, {"max_new_tokens": 0}]
+)
+def test_settings_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(InputError, match=f"expected (a )?{next(iter(wrong))}"):
+        Asking(**wrong)
 
 
 def test_an_answer_cut_by_time_is_counted_apart(go, scripted):

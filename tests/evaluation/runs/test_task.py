@@ -63,6 +63,10 @@ def test_units_make_the_context_and_carry_gold(write_task):
             "expected unit 0 in the context",
         ),
         ({"input": "Why?", "target": "x", "id": "0"}, "expected an id of its own for each example of sums.json"),
+        ({"input": "Why?", "target": float("nan")}, "expected text or a number as target in example 1 .*, found nan"),
+        ({"input": "Why?", "target": [1, float("inf")]}, "expected text or a number as target in example 1"),
+        ({"input": "Why?", "target": 1, "lower": 2, "upper": 0}, "expected lower <= upper in example 1 of sums.json"),
+        ({"input": "Why?", "target": 1, "tolerance": -1}, "expected a tolerance of 0 or more in example 1"),
         ({"input": "Why?", "target": "x", "id": []}, "expected text or a number as id in example 1"),
     ],
 )
@@ -86,6 +90,9 @@ def test_an_example_that_cannot_be_used_is_named(write_task, row, message):
         ("t.csv", b"input,target\nWhy?,x,y\n", "expected 2 columns on line 2 of t.csv"),
         ("t.csv", b"input,target\nWhy?\n", "expected 2 columns on line 2 of t.csv"),
         ("t.csv", b"input,target\n,x\n", "expected text as input .* in line 2 of t.csv"),
+        ("t.csv", b'input,target\n"A\n\nWhy?",x\n\n"B\n\nWhy?",\n', "as target in line 6 of t.csv, found none"),
+        ("t.csv", b'input,target\n"A\n\nWhy?"\n', "expected 2 columns on line 2 of t.csv, found 1"),
+        ("t.csv", b"input,target,target\nWhy?,x,y\n", "expected each column once on line 1 of t.csv, found 'target'"),
         ("t.txt", b"x", "expected a task as .json, .jsonl or .csv, found t.txt"),
     ],
 )

@@ -7,6 +7,7 @@ built.
 """
 
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -29,6 +30,9 @@ VARIANTS = {
     "generic": (),
 }
 """Flags of each variant; only x86 has the first two."""
+
+
+_logger = logging.getLogger(__name__)
 
 
 class BuildError(RuntimeError):
@@ -57,6 +61,7 @@ def find(cache_dir: Path, cxx: str | None = None) -> Library:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
             if not target.exists():
+                _logger.info("compiling the attention kernel with %s, once, into %s", compiler, target)
                 compile_to(target, compiler)
     return Library(target, "compiled")
 

@@ -1,6 +1,8 @@
 """Which path runs a request, and why: ``backend="auto"`` takes the fastest that can, a named one never falls back."""
 
 import logging
+import sys
+import warnings
 from functools import cache
 from typing import Literal, NamedTuple, get_args
 
@@ -34,9 +36,8 @@ def choose(request: Request, backend: Backend) -> Choice:
     InputError
         If ``backend`` names no path, or one that cannot run the request; the message says what is missing.
     """
+    check_backend(backend)
     if backend != "auto":
-        if backend not in get_args(Path):
-            raise InputError(f"backend: expected auto, {', '.join(get_args(Path))}, found {backend!r}")
         if obstacle := _obstacle(backend, request):
             raise InputError(f'backend="{backend}" cannot run this: {obstacle}; backend="auto" takes a path that can')
         return Choice(backend, "asked for")
@@ -44,6 +45,12 @@ def choose(request: Request, backend: Backend) -> Choice:
     if not torch.compiler.is_compiling():
         _tell(choice)
     return choice
+
+
+def check_backend(backend: str) -> None:
+    """Raise `InputError` for what names no path."""
+    if backend not in ("auto", *get_args(Path)):
+        raise InputError(f"backend: expected auto, {', '.join(get_args(Path))}, found {backend!r}")
 
 
 def _fastest(request: Request) -> Choice:
@@ -55,6 +62,8 @@ def _fastest(request: Request) -> Choice:
         obstacle = _obstacle(path, request)
         if obstacle is None:
             return Choice(path, "; ".join(passed) or f"the fastest for {request.metric.name} on {_device(request)}")
+        if path == "fused":
+            _warn()
         passed.append(f"not {path}: {obstacle}")
     raise AssertionError(passed)  # tiles of plain torch run wherever a kernel could
 
@@ -124,6 +133,29 @@ def _triton_obstacle(request: Request) -> str | None:
     if missing or torch.compiler.is_compiling():  # a graph finds out about widths when it runs
         return missing
     return triton_path.obstacle(request.call)
+
+
+@constant
+def _warn() -> None:
+    """Once in the life of the process; torch.compile calls it while it traces."""
+    _warn_of(native.status().reason)
+
+
+@cache
+def _warn_of(reason: str) -> None:
+    warnings.warn(
+        f"distance attention runs without its CPU kernel, on a slower path: {reason}",
+        RuntimeWarning,
+        stacklevel=_outside(),
+    )
+
+
+def _outside() -> int:
+    """The level, counted from who calls this, of the first frame that is neither heed's nor torch's."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("heed", "torch"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 @constant

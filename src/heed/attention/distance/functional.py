@@ -15,6 +15,7 @@ from heed.attention.distance.fused import Engine
 from heed.attention.distance.listening import tell
 from heed.attention.distance.read import Options, Scale, read
 from heed.attention.metric import Metric
+from heed.attention.nearest import nearest
 from heed.errors import InputError
 
 
@@ -99,16 +100,33 @@ def attend(request: Request, wanted: frozenset[str], backend: Backend = "auto") 
     return _by_reference(request, wanted) if path == "reference" else _fast(request, path, wanted)
 
 
-def explain(q: Tensor, k: Tensor, v: Tensor, *, backend: Backend = "auto", **options: Unpack[Options]) -> Choice:
+def explain(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    return_aux: Collection[str] = (),
+    backend: Backend = "auto",
+    **options: Unpack[Options],
+) -> Choice:
     """Which path `distance_attention` takes for these arguments, and why; nothing is computed.
 
     Raises `InputError` as `distance_attention` does.
     """
+    if unknown := options.keys() - Options.__annotations__.keys():
+        name = min(unknown)
+        raise InputError(
+            f"expected arguments of distance_attention, found {name!r}{nearest(name, [*Options.__annotations__])}"
+        )
+    _wanted(return_aux)
     return choose(read(q, k, v, **options), backend)
 
 
 def _wanted(return_aux: Collection[str]) -> frozenset[str]:
-    wanted = frozenset([return_aux] if isinstance(return_aux, str) else return_aux)
+    names = [return_aux] if isinstance(return_aux, str) else return_aux
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"return_aux: expected names among {', '.join(Aux._fields)}, found {return_aux!r}")
+    wanted = frozenset(names)
     if unknown := wanted - set(Aux._fields):
         known = ", ".join(Aux._fields)
         raise InputError(f"return_aux: expected names among {known}, found {', '.join(sorted(unknown))}")

@@ -7,7 +7,7 @@ Triton, or tiles of plain torch. An engine is a module with ``forward(call)`` an
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -98,9 +98,10 @@ def _differentiate(ctx: Any, grad_out: Tensor, grad_lse: Tensor, *unused: Tensor
     return q, k, v, p if needs_p else None, *[None] * (len(inputs) - _TENSORS)
 
 
-def _refuse(ctx: Any, *grads: Tensor) -> None:
+def refuse(ctx: Any, *grads: Tensor) -> NoReturn:
+    """The backward pass of a gradient, which no path but the reference has."""
     raise InputError(
-        "expected one derivative of fused attention, found a second (create_graph=True): the kernels have no double "
+        "expected one derivative of fast attention, found a second (create_graph=True): the kernels have no double "
         'backward; pass backend="reference" to distance_attention'
     )
 
@@ -119,4 +120,4 @@ torch.library.register_fake("heed::distance_forward", _forward_shapes)
 torch.library.register_fake("heed::distance_decode", _forward_shapes)
 torch.library.register_fake("heed::distance_backward", _backward_shapes)
 torch.library.register_autograd("heed::distance_forward", _differentiate, setup_context=_remember)
-torch.library.register_autograd("heed::distance_backward", _refuse)
+torch.library.register_autograd("heed::distance_backward", refuse)

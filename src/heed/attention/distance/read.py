@@ -1,6 +1,7 @@
 """Reading the arguments of `distance_attention`: what cannot be used is refused here, before any path sees it."""
 
 import math
+from numbers import Real
 from typing import Literal, TypedDict, Unpack
 
 import torch
@@ -12,6 +13,8 @@ from heed.errors import InputError
 
 Scale = Literal["sqrt_dim", "unit_variance"] | float
 _MAX_SEED = 1 << 63
+_FARTHEST = 1 << 62
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class Options(TypedDict, total=False):
@@ -80,6 +83,10 @@ def _tensors(q: Tensor, k: Tensor, v: Tensor, grouped: bool) -> tuple[Tensor, Te
             raise InputError(f"{name}: expected a tensor [batch, heads, positions, width], found {found}")
         if not x.is_floating_point():
             raise InputError(f"{name}: expected a floating-point dtype, found {x.dtype}; convert it with .float()")
+        if x.dtype not in _DTYPES:
+            raise InputError(f"{name}: expected float32, float64, bfloat16 or float16, found {x.dtype}; convert it")
+        if x.layout != torch.strided:
+            raise InputError(f"{name}: expected a dense tensor, found {x.layout}; convert it with .to_dense()")
         if 0 in x.shape:
             raise InputError(f"{name}: expected at least one of everything, found shape {tuple(x.shape)}")
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
@@ -127,7 +134,7 @@ def _strength(lam: float | Tensor, scale: Scale, metric: Metric, p: float | Tens
         factor = q.shape[-1] ** -0.5
     elif scale == "unit_variance":
         factor = metric.calibrated(q.shape[-1], p)
-    elif isinstance(scale, float | int) and not isinstance(scale, bool):
+    elif _is_real(scale):
         _positive("scale", scale, q)
         factor = float(scale)
     else:
@@ -155,8 +162,13 @@ def _positive(name: str, value: float | Tensor, q: Tensor) -> None:
         if not _readable(value) or bool(((value > 0) & value.isfinite()).all()):
             return
         raise InputError(f"{name}: expected values above 0, found {value.tolist()}; learn its logarithm to keep it so")
-    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < math.inf:
+    if not _is_real(value) or not 0 < value < math.inf:
         raise InputError(f"{name}: expected a finite number above 0 or a tensor of them, found {value!r}")
+
+
+def _is_real(value: object) -> bool:
+    """A number, of NumPy too."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _readable(value: Tensor) -> bool:
@@ -174,6 +186,8 @@ def _mask(mask: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
         raise InputError(f"attn_mask: expected a tensor, found {type(mask).__name__}")
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise InputError(f"attn_mask: expected bool (True = may be seen) or floats that are added, found {mask.dtype}")
+    if mask.layout != torch.strided:
+        raise InputError(f"attn_mask: expected a dense tensor, found {mask.layout}; convert it with .to_dense()")
     if mask.device != q.device:
         raise InputError(f"attn_mask: expected on {q.device} as q, found on {mask.device}")
     shape = (1,) * (4 - mask.ndim) + tuple(mask.shape)
@@ -207,14 +221,16 @@ def _slopes(slopes: Tensor | None, q: Tensor) -> Tensor | None:
 
 
 def _whole(name: str, value: int | None) -> int | None:
-    if value is None or (isinstance(value, int | torch.SymInt) and not isinstance(value, bool)):
-        return value
-    raise InputError(f"{name}: expected a whole number of positions or None, found {value!r}")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | torch.SymInt)):
+        raise InputError(f"{name}: expected a whole number of positions or None, found {value!r}")
+    if type(value) is int and not -_FARTHEST < value < _FARTHEST:
+        raise InputError(f"{name}: expected a number of positions below 2^62, found {value}")
+    return value
 
 
 def _dropout(dropout_p: float) -> float:
-    if not 0 <= dropout_p < 1:
-        raise InputError(f"dropout_p: expected at least 0 and below 1, found {dropout_p!r}")
+    if not _is_real(dropout_p) or not 0 <= dropout_p < 1:
+        raise InputError(f"dropout_p: expected a number from 0 to below 1, found {dropout_p!r}")
     return float(dropout_p)
 
 

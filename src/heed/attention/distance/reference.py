@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from heed.attention.distance.call import Forward, Request
 from heed.attention.distance.tile import Tile, biased, dropped, grouped, steps, wide, without_autocast
+from heed.attention.scale import between
 
 _ELEMENTS = 1 << 22
 """Most differences of coordinates at once: 16 MB in fp32."""
@@ -63,5 +64,5 @@ def _distance(request: Request, rows: slice) -> Float[Tensor, "B H q T"]:
     """Distances of query heads to the keys of their group; keys are not repeated."""
     call = request.call
     p = None if call.p is None else call.p.view(call.k.shape[1], -1, 1, 1)
-    distance = request.metric.distance(grouped(wide(call.q[:, :, rows]), call.k), wide(call.k).unsqueeze(2), p)
-    return distance.flatten(1, 2)
+    q, k = grouped(wide(call.q[:, :, rows]), call.k), wide(call.k).unsqueeze(2)
+    return between(request.metric.distance, q, k, p).flatten(1, 2)

@@ -2,10 +2,12 @@
 
 Softmax does not see what is constant along a row, so ``-a²‖q - k‖²`` may lose ``‖aq‖²`` and is
 ``[2aq, 1] · [ak, -‖ak‖²]``; ``-c(1 - cos)`` is c times a product of directions. Values are padded to the width of the
-queries, without which torch leaves its fused kernel.
+queries, without which torch leaves its fused kernel. A second derivative is refused as on every fast path: some of
+torch's kernels have one, those that run on a CPU have none.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from heed.attention.distance.call import Call, Request
+from heed.attention.distance.fused import refuse
 from heed.attention.distance.tile import Tile, biased, grouped, reach, steps, visible, wide
 
 _STEP = 16
@@ -24,7 +27,7 @@ _MASK_ELEMENTS = 1 << 22
 
 def attend(request: Request) -> Float[Tensor, "B H Q E"]:
     """Output of a dot, cosine or sqeuclidean request without dropout; never a matrix of rows by keys."""
-    call = request.folded()
+    call = _once(request.folded())
     width = call.v.shape[-1]
     q, k = (call.q, call.k) if call.kernel == "dot" else _augmented(call)
     widest = max(q.shape[-1], width)
@@ -34,6 +37,40 @@ def attend(request: Request) -> Float[Tensor, "B H Q E"]:
         return _product(call, None, causal=call.causal)[..., :width]
     step = max(1, _MASK_ELEMENTS // (call.q.shape[0] * call.q.shape[1] * call.k.shape[2]))
     return torch.cat([_stretch(call, some) for some in steps(rows, step)], 2)[..., :width]
+
+
+class _Once(torch.autograd.Function):
+    """The identity, whose gradient has no derivative."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        last: Tensor = _Last.apply(grad)  # type: ignore[no-untyped-call]
+        return last
+
+
+class _Last(_Once):
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        refuse(ctx, grad)
+
+
+def _once(call: Call) -> Call:
+    """The call with inputs that can be differentiated once; torch.compile refuses a second derivative by itself."""
+    if torch.compiler.is_compiling():
+        return call
+    tensors = (call.q, call.k, call.v)
+    q, k, v = (_Once.apply(x) if x.requires_grad else x for x in tensors)  # type: ignore[no-untyped-call]
+    return replace(call, q=q, k=k, v=v)
 
 
 def _augmented(call: Call) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,12 @@ A value checks itself when it is made, so that a module built from it need not.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any, Literal, Self, get_args, get_type_hints
 
 from heed.attention.distance.choose import Backend
 from heed.attention.metric import Metric, metric_of
+from heed.attention.nearest import nearest
 from heed.errors import InputError
 
 MAX_LAMBDA = 100.0
@@ -94,6 +95,7 @@ class AttentionConfig(Config):
         for name in ("metric", "lambda_param"):
             if isinstance(value := getattr(self, name), Sequence) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
+        plain_numbers(self)
         for metric in _sequence(self.metric):
             metric_of(metric)
         check_metric_options(self)
@@ -142,6 +144,7 @@ class ModelConfig(Config):
     attention: AttentionConfig = field(default_factory=AttentionConfig)
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         if not isinstance(self.attention, AttentionConfig):
             raise InputError(f"attention must be an AttentionConfig, found {type(self.attention).__name__}")
         for name in ("vocab_size", "d_model", "nhead", "num_layers", "dim_feedforward", "max_positions", "num_classes"):
@@ -175,11 +178,13 @@ def check_metric_options(config: AttentionConfig) -> None:
         raise InputError(f"learnable_p needs a metric with a p, such as 'lp'; found {config.metric!r}")
 
 
-def check_lambda(value: float, *, learnable: bool) -> None:
+def check_lambda(value: float, *, learnable: bool, name: str = "lambda_param") -> None:
     """λ > 0 and finite; at most 100 where it is learned."""
-    positive("lambda_param", value)
+    positive(name, value)
     if learnable and value > MAX_LAMBDA:
-        raise InputError(f"a learned λ is at most {MAX_LAMBDA:g}, found {value}; use scale=… for larger factors")
+        raise InputError(
+            f"{name}: a learned λ is at most {MAX_LAMBDA:g}, found {value}; use scale=… for larger factors"
+        )
 
 
 def positive(name: str, value: float) -> None:
@@ -219,10 +224,18 @@ def heads_divide(width: int, heads: int, key_value_heads: int | None = None) -> 
     return width // heads
 
 
-def nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    """The end of an error message: the nearest known names."""
-    close = get_close_matches(name, known, 3)
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else f"; it has {', '.join(known)}"
+def plain_numbers(config: Config) -> None:
+    """Turn numbers of other libraries, such as NumPy's, into Python's, which JSON can hold."""
+    for option in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, option.name)
+        plain = tuple(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
+        object.__setattr__(config, option.name, plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _sequence(value: Any) -> tuple[Any, ...]:

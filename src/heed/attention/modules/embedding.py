@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from heed.attention.modules.check import token_ids
 from heed.attention.modules.config import positive_int
 from heed.attention.modules.pretrained import OOV, Alignment, WordVectors, align
 from heed.errors import InputError
@@ -37,7 +38,13 @@ class TokenEmbedding(nn.Embedding):
 
     @classmethod
     def mapped(cls, matrix: Float[Tensor, "V d"], padding_idx: int | None = None) -> Self:
-        """An embedding that looks up rows of ``matrix`` (see `map_matrix`) without a copy and does not learn."""
+        """An embedding that looks up rows of ``matrix`` (see `map_matrix`) without a copy and does not learn.
+
+        Raises InputError for what is no floating-point matrix.
+        """
+        if not isinstance(matrix, Tensor) or matrix.dim() != 2 or not matrix.is_floating_point():
+            found = f"{matrix.dtype} {tuple(matrix.shape)}" if isinstance(matrix, Tensor) else type(matrix).__name__
+            raise InputError(f"matrix: expected floating point [tokens, width], found {found}")
         made = cls(matrix.shape[0], matrix.shape[1], padding_idx, device="meta")
         made.weight = nn.Parameter(matrix, requires_grad=False)
         return made
@@ -73,8 +80,7 @@ class TokenEmbedding(nn.Embedding):
 
     def forward(self, ids: Int[Tensor, "*N"]) -> Float[Tensor, "*N d"]:
         """The vector of each id; raises InputError for ids outside the vocabulary or of a dtype that is none."""
-        if ids.dtype not in (torch.int64, torch.int32):
-            raise InputError(f"token ids must be int64 or int32, found {ids.dtype}")
+        token_ids(ids)
         if not torch.compiler.is_compiling() and ids.numel():
             low, high = int(ids.min()), int(ids.max())
             if low < 0 or high >= self.num_embeddings:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from heed.attention.distance.choose import Backend
 from heed.attention.metric import metric_of
 from heed.attention.modules.cache import KeyValue
+from heed.attention.modules.check import floating
 from heed.attention.modules.config import AttentionConfig, InitQK, MetricLike, Positions, Scale, heads_divide
 from heed.attention.modules.mechanism import Mechanism
 from heed.attention.modules.positions import RotaryPositions
@@ -193,12 +194,11 @@ class DistanceAttention(nn.Module):
         for name, x in (("hidden_states", hidden), ("context", context)):
             if x is None:
                 continue
+            floating(name, x, getattr(self.q_proj, "weight", None))
             if x.dim() != 3 or x.shape[-1] != self.hidden_size:
                 raise InputError(
                     f"{name} must be [batch, tokens, {self.hidden_size}], found {tuple(x.shape)}; reshape or project it"
                 )
-            if not x.is_floating_point():
-                raise InputError(f"{name} must be floating point, found {x.dtype}; embed token ids first")
         if context is not None and (is_causal or self.config.positions != "none" or self.config.window is not None):
             raise InputError(
                 "tokens of one text have no position among those of another: with a context, is_causal, window, rotary "

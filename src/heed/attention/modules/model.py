@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from heed.attention.modules.blocks import TransformerEncoderBlock
 from heed.attention.modules.cache import KeyValue
+from heed.attention.modules.check import token_ids
 from heed.attention.modules.config import ModelConfig
 from heed.attention.modules.embedding import TokenEmbedding
 from heed.attention.modules.positions import LearnedPositions, SinusoidalPositions
@@ -99,6 +100,7 @@ class AttentionModel(nn.Module):
         ``top_k`` likeliest. A text that reached ``eos_id`` is filled with ``pad_id``; when all did, generation ends.
         Raises InputError for a classifier, for a model in training, and for padding on the right.
         """
+        token_ids(ids)
         self._check_generation(max_new_tokens, temperature, top_k, key_mask)
         cache = self.new_cache() if use_cache else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
@@ -163,6 +165,7 @@ class AttentionModel(nn.Module):
 
     def _check(self, ids: Tensor, key_mask: Tensor | None, cache: list[KeyValue] | None) -> Int[Tensor, "b S"]:
         """The positions of the tokens, counted over real ones; raises InputError for what does not fit."""
+        token_ids(ids)
         if ids.dim() != 2 or 0 in ids.shape:
             raise InputError(f"ids must be [batch, tokens] with at least one of each, found {tuple(ids.shape)}")
         if cache is not None and (len(cache) != len(self.blocks) or not self.causal):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heed.attention.distance.choose import Backend
+from heed.attention.modules.check import floating, layer_of_torch
 from heed.attention.modules.config import AttentionConfig, InitQK, MetricLike, Scale, heads_divide
 from heed.attention.modules.mechanism import Mechanism
 from heed.errors import InputError
@@ -89,8 +90,9 @@ class MultiheadAttention(nn.Module):
     ) -> Self:
         """A layer with the options and a copy of the weights of one of torch's; ``options`` as in the constructor.
 
-        With another metric than "dot" it is another function: train it again.
+        With another metric than "dot" it is another function: train it again. Raises InputError for another layer.
         """
+        layer_of_torch(mha)
         weight = mha.out_proj.weight
         made = cls(
             mha.embed_dim,
@@ -155,8 +157,8 @@ class MultiheadAttention(nn.Module):
         """
         if is_causal and attn_mask is None:
             raise InputError("is_causal is a hint about attn_mask, which is missing; give the causal mask too")
-        alone = query.dim() == 2
         self._check(query, key, value)
+        alone = query.dim() == 2
         together = query is key and key is value
         if alone:
             query, key, value = query[None], key[None], value[None]
@@ -250,6 +252,8 @@ class MultiheadAttention(nn.Module):
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         widths = {"query": (query, self.embed_dim), "key": (key, self.kdim), "value": (value, self.vdim)}
+        for name, (x, _) in widths.items():
+            floating(name, x, self.out_proj.weight)
         for name, (x, width) in widths.items():
             if x.dim() not in (2, 3) or x.dim() != query.dim() or x.shape[-1] != width:
                 raise InputError(

@@ -9,9 +9,9 @@ from heed.evaluation.runs.example import Example as Example
 from heed.evaluation.runs.place import runs_under as runs_under
 from heed.evaluation.runs.reader import Reader as Reader
 from heed.evaluation.runs.report import write_page as write_page
-from heed.evaluation.runs.run import Asking as Asking
 from heed.evaluation.runs.run import RunReport as RunReport
 from heed.evaluation.runs.run import start as start
+from heed.evaluation.runs.runner import Asking as Asking
 from heed.evaluation.runs.samples import Run as Run
 from heed.evaluation.runs.samples import read_run as read_run
 from heed.evaluation.runs.summary import Summary as Summary

@@ -89,15 +89,16 @@ def grader_of(target: str | tuple[str, ...], expects: Mapping[str, Any], *, wher
     Raises
     ------
     RecordError
-        If the kind is unknown, a setting is no number, or the target is not of that kind.
+        If the kind is unknown, the target is not of that kind, or a setting is no number or lets no answer be right.
     """
     targets = target if isinstance(target, tuple) else (target,)
     kind = expects.get("grader") or kind_of(targets)
     if kind not in KINDS:
         raise RecordError(f"expected a grader among {', '.join(KINDS)} in {where}, found {kind!r}: correct it")
     grader = Grader(kind, targets, *(_number(expects, name, where) for name in ("tolerance", "lower", "upper")))
+    _check_limits(grader, where)
     limited = kind == "numeric" and not (grader.lower is None and grader.upper is None)
-    bad = next((one for one in targets if _PARSERS[kind](one) is None), None)
+    bad = next((one for one in targets if _PARSERS[kind](one) in (None, math.inf, -math.inf)), None)
     if bad is not None and not limited:
         raise RecordError(f"expected a target of kind {kind} in {where}, found {bad!r}: correct target or grader")
     return grader
@@ -190,12 +191,22 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _check_limits(grader: Grader, where: str) -> None:
+    """Refuse limits that no answer can keep."""
+    if grader.tolerance is not None and grader.tolerance < 0:
+        raise RecordError(f"expected a tolerance of 0 or more in {where}, found {grader.tolerance}: correct it")
+    if grader.lower is not None and grader.upper is not None and grader.lower > grader.upper:
+        raise RecordError(
+            f"expected lower <= upper in {where}, found {grader.lower} and {grader.upper}: correct one of them"
+        )
+
+
 def _number(expects: Mapping[str, Any], name: str, where: str) -> float | None:
     value = expects.get(name)
     if value is None or value == "":
         return None
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):

@@ -1,12 +1,14 @@
 """Where a run lies: ``OUT/<model>/<task>/``, a few files for each range of examples, one folder for each example."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from heed.errors import JobError
 from heed.jobs.lines import Record
 from heed.jobs.manifest import manifest_path, read_manifest
+from heed.jobs.output import storing, sync_folder
 
 _SUFFIX = ".samples.jsonl"
 
@@ -39,6 +41,11 @@ class Place:
         """The folder of the examples' folders."""
         return self.folder / "top_k"
 
+    def backups(self) -> set[Path]:
+        """The samples of earlier runs that were set aside."""
+        named = re.compile(re.escape(self.samples.name) + r"\.bak\d*")
+        return {path for path in self.samples.parent.glob("*.bak*") if named.fullmatch(path.name)}
+
     def _file(self, suffix: str) -> Path:
         return self.folder / f"{self.task}_{self.part}{suffix}"
 
@@ -63,6 +70,29 @@ def parts_of(folder: Path) -> list[Place]:
 def runs_under(out: Path) -> list[Path]:
     """The folders of all runs at or below ``out``."""
     return sorted({path.parent for path in out.rglob(f"*{_SUFFIX}")}) if out.is_dir() else []
+
+
+def attention_of(backup: Path) -> Path:
+    """Where the artefacts of samples lie that were set aside."""
+    return backup.with_name(backup.name + ".top_k")
+
+
+def set_aside(place: Place, backup: Path, folders: Iterable[str]) -> None:
+    """Move the results and the examples' folders (by name) of a range to the backup of its samples.
+
+    Raises
+    ------
+    JobError
+        If they cannot be moved.
+    """
+    target = attention_of(backup)
+    with storing(target):
+        if place.results.exists():
+            place.results.replace(backup.with_name(backup.name + ".json"))
+        for folder in filter(Path.is_dir, (place.attention / name for name in folders)):
+            target.mkdir(exist_ok=True)
+            folder.replace(target / folder.name)
+        sync_folder(place.folder)
 
 
 def check_alike(place: Place, config: Record) -> None:

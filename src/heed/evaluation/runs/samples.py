@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Self, TextIO
 from heed.errors import InputError, JobError
 from heed.evaluation.runs.place import Place, parts_of, runs_under
 from heed.evaluation.runs.summary import Summary, summarise
-from heed.jobs.lines import BadLine, Record, open_source, read_lines
+from heed.jobs.lines import BadLine, Item, Record, open_source, parse_line, read_lines
 from heed.jobs.manifest import read_manifest
 from heed.jobs.output import storing, sync_folder, write_atomically
 from heed.text.evidence import Evidence, Passage, Scene, WeightedSpan
@@ -20,6 +20,27 @@ SCHEMA = 1
 """Version of the samples and of the results."""
 SHOWN = 8
 """Examples in a run's picture."""
+_NONE = type(None)
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "index": (int,),
+    **dict.fromkeys(("id", "context", "question", "status", "model"), (str,)),
+    **dict.fromkeys(("prompt", "response", "grade", "found", "error", "finish"), (str, _NONE)),
+    "target": (str, list),
+    "expects": (dict,),
+    "gold": (list, _NONE),
+    "usage": (dict, _NONE),
+    "attention": (dict, _NONE),
+    "seconds": (dict,),
+}
+_INNER: dict[str, dict[str, tuple[type, ...]]] = {
+    "seconds": dict.fromkeys(("answer", "attention"), (float, int)),
+    "attention": {
+        **dict.fromkeys(("status", "reason", "read_by", "folder"), (str,)),
+        **dict.fromkeys(("facts", "units", "ranking"), (list,)),
+        "context_mass": (float, int, _NONE),
+    },
+}
+"""The fields of a sample that are used, and what they may be."""
 _RESULT_FIELDS = ("index", "id", "status", "grade", "found", "target", "response", "error", "seconds")
 
 
@@ -118,7 +139,7 @@ def read_samples(path: Path) -> list[Record]:
     Raises
     ------
     JobError
-        If a line is no sample.
+        If a line is no sample; the message names file, line and field.
     """
     return list(_samples(path))
 
@@ -129,9 +150,38 @@ def _samples(path: Path) -> Iterator[Record]:
         for item in read_lines(file):
             if item.line == torn:
                 return
-            if isinstance(item, BadLine) or not {"index", "status", "grade"} <= item.record.keys():
-                raise JobError(f"expected a sample on line {item.line} of {path}, found another line: restore the file")
-            yield item.record
+            yield _checked(item, path)
+
+
+def _checked(item: Item | BadLine, path: Path) -> Record:
+    """The sample on a line."""
+    wrong = "other text" if isinstance(item, BadLine) else _fault(item.record)
+    if wrong is not None or isinstance(item, BadLine):
+        raise JobError(
+            f"expected a sample of schema {SCHEMA} on line {item.line} of {path}, found {wrong}: restore the file, or "
+            "read it with the version of heed that wrote it"
+        )
+    return item.record
+
+
+def _fault(record: Record) -> str | None:
+    """What is wrong with a sample."""
+    if record.get("schema") != SCHEMA:
+        return f"schema {record.get('schema')!r}"
+    wrong = _lacking(record, _FIELDS, "")
+    for name, fields in _INNER.items():
+        if wrong is None and record[name] is not None:
+            wrong = _lacking(record[name], fields, f" among {name}")
+    return wrong
+
+
+def _lacking(record: Record, fields: Record, where: str) -> str | None:
+    for name, kinds in fields.items():
+        if name not in record:
+            return f"no {name}{where}"
+        if type(record[name]) not in kinds:
+            return f"{type(record[name]).__name__} as {name}{where}"
+    return None
 
 
 def _torn(path: Path) -> int | None:
@@ -166,6 +216,7 @@ class Log:
         self._place, self._config = place, config
         self._file: TextIO | None = None
         self._samples: BinaryIO | None = None
+        self._told = 0
 
     def __enter__(self) -> Self:
         return self
@@ -189,7 +240,8 @@ class Log:
             self._samples = self._place.samples.open("rb")
         assert self._samples is not None
         for line in self._samples:
-            self._line(_told(json.loads(line)))
+            self._told += 1
+            self._line(_told(_checked(parse_line(self._told, line), self._place.samples)))
 
     def end(self, summary: Summary) -> None:
         """Tell what all of it amounts to."""

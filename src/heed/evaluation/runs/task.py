@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -268,5 +269,5 @@ def _target(place: str, value: Any, name: str) -> str | tuple[str, ...]:
 def _plain(value: Any) -> str | None:
     """A target as text, or None where it is none."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
+        return str(value) if math.isfinite(value) else None
     return value if isinstance(value, str) and value.strip() else None

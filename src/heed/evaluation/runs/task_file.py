@@ -84,12 +84,27 @@ def _jsonl(text: str, where: str) -> Iterator[Placed]:
 
 
 def _csv(text: str, where: str) -> Iterator[Placed]:
-    reader = csv.DictReader(io.StringIO(text), restkey="")
+    reader = csv.reader(io.StringIO(text))
+    header: list[str] = []
     try:
-        for row in reader:
-            place = f"line {reader.line_num} of {where}"
-            if "" in row or None in row.values():
-                raise RecordError(f"expected {len(reader.fieldnames or ())} columns on {place}, found another number")
-            yield place, {key: value for key, value in row.items() if value != ""}
+        while True:
+            line = reader.line_num + 1  # of a row with line breaks in it, the first
+            row = next(reader, None)
+            if row is None:
+                return
+            if row and not header:
+                header = _header(row, line, where)
+            elif len(row) not in (0, len(header)):
+                raise RecordError(f"expected {len(header)} columns on line {line} of {where}, found {len(row)}")
+            elif row:
+                yield f"line {line} of {where}", {key: value for key, value in zip(header, row, strict=True) if value}
     except csv.Error as error:
         raise RecordError(f"expected CSV in {where}, found on line {reader.line_num}: {error}") from None
+
+
+def _header(row: list[str], line: int, where: str) -> list[str]:
+    """The names of the columns."""
+    twice = next((name for at, name in enumerate(row) if name in row[:at]), None)
+    if twice is not None:
+        raise RecordError(f"expected each column once on line {line} of {where}, found {twice!r} again: rename one")
+    return row
