@@ -2,15 +2,39 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from heed.text.attention import Flow, Grounds, NamedSpan
+from heed.text.evidence import Evidence, Passage, Scene, WeightedSpan
+from heed.text.span import CharSpan, TokenSpan
 from mapped import scene_of, weights_of
 
 PATIENCE_MS = 60_000
 WEIGHTS = weights_of(700, 700, heads=3, layers=2)
-SCENE = scene_of(WEIGHTS)
+SPANS = (NamedSpan("system", 0, 300), NamedSpan("data", 300, 700))
+MASS = np.array([np.nan_to_num(WEIGHTS)[:, :, span.start : span.end].mean(2) for span in SPANS])
+MASS = np.stack([MASS[..., span.start : span.end].sum(-1) for span in SPANS], -1).transpose(1, 2, 0, 3)
+"""Of each layer, head and span the share of its rows' attention that goes to each span, ``[2, 3, 2, 2]``."""
+
+
+def _scene() -> Any:
+    """Maps of 700 tokens with all that a page can show: flow, and evidence that marks the tokens 605 and 606."""
+    text = "".join(f" t{place}" for place in range(600, 610))
+    mark = WeightedSpan(CharSpan(25, 35), 0.5)
+    said = Scene("Verdict", "Injection", "bad", (Passage("data", Evidence(text, (mark,)), "share"),), risk=(0.9, 0.5))
+    return replace(
+        scene_of(WEIGHTS),
+        spans=SPANS,
+        flow=Flow(("system", "data"), (0, 1), MASS, None, 700, 700),
+        grounds=Grounds(said, (TokenSpan(600, 610),), ((TokenSpan(605, 607),),)),
+    )
+
+
+SCENE = _scene()
 
 
 class Viewer:
@@ -50,6 +74,12 @@ class Viewer:
         handle = self.root.element_handle()
         self.page.wait_for_function(f"element => ({holds})(element)", arg=handle)
 
+    def turn(self, number: int) -> None:
+        """Open a view by its number on the keyboard."""
+        self.root.focus()
+        self.page.keyboard.press(str(number))
+        self.settle()
+
     def data(self, name: str) -> str:
         return str(self.root.get_attribute(f"data-{name}"))
 
@@ -70,6 +100,13 @@ class Viewer:
             return data.length / 4 - Math.max(...counts.values());
         }"""
         return int(self.canvas.evaluate(script))
+
+    def hidden_colour(self) -> list[int]:
+        """Red, green and blue of a place above the diagonal, where no weight is."""
+        right = "canvas => [...canvas.getContext('2d').getImageData(canvas.width * 0.6, canvas.height / 2, 1, 1).data]"
+        *colour, opaque = self.canvas.evaluate(right)
+        assert opaque == 255
+        return colour
 
     def zoom_in(self) -> None:
         """By wheel, at a place below the diagonal, until single weights can be told apart."""
@@ -118,9 +155,88 @@ def walk(viewer: Viewer) -> None:
     page.keyboard.press("0")
     viewer.until("element => element.dataset.level !== '0'")  # drawn in the next frame
     viewer.settle()
-    for number, view in ((3, "tokens"), (2, "heads"), (1, "map")):
-        viewer.root.focus()
-        page.keyboard.press(str(number))
-        viewer.settle()
+    for number, view in enumerate(("evidence", "map", "heads", "tokens", "flow"), 1):
+        viewer.turn(number)
         assert viewer.data("view") == view
     assert viewer.state["from"] == r + 1, "what is chosen stays chosen in every view"
+    read_flow(viewer)
+    follow_evidence(viewer)
+    search_and_drag(viewer)
+    discount_sinks(viewer)
+
+
+def read_flow(viewer: Viewer) -> None:
+    """The shares of the data's rows; a bar opens its layer, and the arrow keys the one beside it."""
+    viewer.turn(5)
+    assert viewer.root.locator(".flow figure").count() == len(SPANS)
+    bar = viewer.root.get_by_label("layer 1: system").nth(1)
+    bar.click()
+    viewer.settle()
+    assert viewer.data("layer") == "1"
+    shares = [float(share) for share in re.findall(r"(?:system|data) ([\d.]+)", bar.get_attribute("aria-label"))]
+    assert shares == pytest.approx(MASS[1, :, 1].mean(0), rel=0.01)
+    viewer.root.locator(".flow figure").nth(1).locator("g.open").focus()
+    viewer.page.keyboard.press("ArrowLeft")
+    viewer.settle()
+    assert viewer.data("layer") == "0"
+
+
+def follow_evidence(viewer: Viewer) -> None:
+    """A mark chooses its tokens in every view."""
+    viewer.turn(1)
+    assert viewer.root.locator(".verdict .headline").inner_text().endswith("Injection")
+    mark = viewer.root.locator(".evidence mark")
+    assert mark.inner_text() == " t605 t606"
+    mark.click()
+    viewer.settle()
+    assert mark.get_attribute("aria-pressed") == "true"
+    assert (viewer.state["from"], viewer.state["to"], viewer.state["key"]) == (605, 607, 605)
+
+
+def search_and_drag(viewer: Viewer) -> None:
+    """A token is found by its text; rows are chosen by dragging over the text."""
+    viewer.turn(4)
+    viewer.page.keyboard.press("/")
+    viewer.page.keyboard.type("t650")
+    viewer.page.keyboard.press("Enter")
+    viewer.settle()
+    assert viewer.root.locator(".found").inner_text() == "1 of 1"
+    assert (viewer.state["from"], viewer.state["to"], viewer.state["key"]) == (650, 651, 650)
+    viewer.root.locator("#heed-token-652").hover()
+    viewer.page.mouse.down()
+    viewer.root.locator("#heed-token-660").hover()
+    viewer.page.mouse.up()
+    viewer.settle()
+    assert (viewer.state["from"], viewer.state["to"]) == (652, 661)
+    assert viewer.root.locator('.tokens [aria-selected="true"]').count() == 9
+    assert "Tokens 652 to 660 attend to" in viewer.root.locator(".tokens .help").inner_text()
+
+
+def discount_sinks(viewer: Viewer) -> None:
+    """The first key is left out, and the page says so."""
+    viewer.root.get_by_label("Discount sinks").check()
+    viewer.turn(2)
+    viewer.root.get_by_text("sinks left out: 1 of 700 keys").first.wait_for()
+    assert viewer.state["sinks"] == "drop"
+    assert viewer.pixels() > 10_000
+
+
+def reload(viewer: Viewer) -> None:
+    """What was looked at, its address gives back; in the dark the page is drawn anew."""
+    viewer.page.wait_for_function("location.hash.includes('sinks=drop') && location.hash.includes('query=t650')")
+    before, light = viewer.state, viewer.hidden_colour()
+    viewer.page.emulate_media(color_scheme="dark")
+    viewer.page.reload()
+    viewer.settle()
+    assert viewer.state == approximately(before)
+    assert viewer.data("theme") == "dark"
+    assert min(light) > 200
+    assert max(viewer.hidden_colour()) < 80
+    assert viewer.pixels() > 10_000
+
+
+def approximately(state: dict[str, Any]) -> dict[str, Any]:
+    """The state as an address gives it back: where the map is, is rounded."""
+    return {
+        name: pytest.approx(value, abs=1e-3) if name in {"x", "y", "zoom"} else value for name, value in state.items()
+    }

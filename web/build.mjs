@@ -1,4 +1,5 @@
-// Builds web/src into one module, src/heed/picture/viewer/heed-viewer.js. `node build.mjs --check` only compares.
+// Builds web/src into one module, src/heed/picture/viewer/heed-viewer.js, and writes its SHA-256 beside it, as
+// `sha256sum` reads it. `node build.mjs --check` only compares.
 
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync, mkdirSync } from "node:fs";
@@ -38,12 +39,14 @@ const text = made.outputFiles[0].text;
 if (/<\/script|<!--/i.test(text))
   throw new Error("expected a bundle that can stand in a script element, found </script or <!-- in it");
 if (text.length > MOST_BYTES) throw new Error(`expected at most ${MOST_BYTES} bytes, found ${text.length}`);
+const pin = `${createHash("sha256").update(text).digest("hex")}  heed-viewer.js\n`;
 if (process.argv.includes("--check")) {
-  if (readFileSync(target, "utf8") !== text)
-    throw new Error("expected the committed bundle to be what web/src builds: npm run build");
+  if (readFileSync(target, "utf8") !== text || readFileSync(`${target}.sha256`, "utf8") !== pin)
+    throw new Error("expected the committed bundle and its SHA-256 to be what web/src builds: npm run build");
 } else {
   mkdirSync(here("../src/heed/picture/viewer/"), { recursive: true });
   writeFileSync(target, text);
+  writeFileSync(`${target}.sha256`, pin);
 }
 console.log(`${target}: ${text.length} bytes`);
 

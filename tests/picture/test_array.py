@@ -43,6 +43,8 @@ def test_rows_of_zeros_are_padding_and_said():
     weights = softmax(6, 6, causal=True)
     weights[4:] = 0
     assert array_scene(weights).notes == ("2 rows hold zeros only: they are taken for padding.",)
+    weights[4] = np.eye(6)[4]
+    assert array_scene(weights).notes == ("1 row holds zeros only: it is taken for padding.",)
 
 
 def _changed(place, value):

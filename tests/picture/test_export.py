@@ -10,7 +10,7 @@ import pytest
 import heed
 from attention_scene import attention_scene
 from heed.errors import InputError
-from heed.picture import export, show, synthetic
+from heed.picture import export, show
 from heed.picture.export import embedded
 from heed.picture.viewer_page import script_json
 from tiny import keen_model
@@ -135,7 +135,6 @@ def test_texts_cannot_leave_their_element():
 
 
 def test_sizes_that_were_promised():
-    """64 tokens, 30 layers of 9 heads below 2 MB; the arrays of a model of that shape."""
-    page = _page(attention_scene(64, layers=30, heads=9))
-    assert len(page) < 2_000_000
-    assert len(_page(synthetic("sink", 1024))) < 15_000_000
+    """64 tokens, 30 layers of 9 heads below 2 MB; 1,024 tokens, one such layer below 15 MB: a model of that shape."""
+    assert len(_page(attention_scene(64, layers=30, heads=9))) < 2_000_000
+    assert 12_000_000 < len(_page(attention_scene(1024, layers=1, heads=9))) < 15_000_000  # 2 bytes a weight, in base64

@@ -44,13 +44,21 @@ def test_html_writes_the_page_whole(scene, tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["picture.html"]
 
 
-def test_html_leaves_nothing_behind_when_writing_fails(scene, tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError("disk full")
+@pytest.mark.parametrize("form", ["html", "png", "svg"])
+@pytest.mark.parametrize("step", ["tempfile.mkstemp", "pathlib.Path.chmod", "pathlib.Path.replace"])
+def test_a_picture_that_cannot_be_written_is_said_and_leaves_nothing_behind(scene, tmp_path, monkeypatch, form, step):
+    if form != "html":
+        pytest.importorskip("matplotlib", reason="needs the extra `figures`")
+    picture, path = show(scene), tmp_path / f"picture.{form}"
+    getattr(picture, form)()  # loads what it needs, before files cannot be opened
 
-    monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        show(scene).html(tmp_path / "picture.html")
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, fail)
+        with pytest.raises(InputError, match=rf"expected to write .*{path.name}.*No space left.*another place"):
+            getattr(picture, form)(path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,6 +25,14 @@ def test_the_heaviest_tokens_of_a_row_are_marked(n):
     assert plain(found)
 
 
+def test_one_of_everything_is_said_in_the_singular():
+    assert summary(attention_scene(1, layers=1, heads=1)).headline == "1 token, 1 layer × 1 head"
+    assert summary(attention_scene(10)).headline == "10 tokens, 3 layers × 2 heads"
+    for options in ({"layer": 7}, {"head": 7}):
+        with pytest.raises(InputError, match=r"expected (layer|head) 0, the only one, found 7"):
+            replace(attention_scene(1, layers=1, heads=1), **options)
+
+
 def test_a_watermark_stands_above():
     found = summary(replace(attention_scene(), watermark="surrogate: tiny"))
     assert found.title.startswith("surrogate: tiny: ")

@@ -19,6 +19,11 @@ def bundle() -> str:
     return (files("heed.picture") / "viewer" / "heed-viewer.js").read_text("ascii")
 
 
+def pinned(text: str) -> str:
+    """What `web/build.mjs` writes beside a bundle, as `sha256sum --check` reads it."""
+    return f"{hashlib.sha256(text.encode()).hexdigest()}  heed-viewer.js\n"
+
+
 def sources(folder: Path) -> str:
     """SHA-256 over name, NUL, content, NUL of every file, in the order of names; `web/build.mjs` does the same."""
     digest = hashlib.sha256()
@@ -29,6 +34,12 @@ def sources(folder: Path) -> str:
 
 def test_the_bundle_was_built_from_these_sources():
     assert re.findall(r"\b[0-9a-f]{64}\b", bundle()) == [sources(WEB / "src")], "run: cd web && npm ci && npm run build"
+
+
+def test_the_bundle_is_what_was_built_and_was_not_edited_since():
+    written = (files("heed.picture") / "viewer" / "heed-viewer.js.sha256").read_text("ascii")
+    assert written == pinned(bundle()), "run: cd web && npm ci && npm run build"
+    assert written != pinned(bundle().replace("Attention", "attention", 1))
 
 
 def test_a_changed_source_would_be_seen(tmp_path):

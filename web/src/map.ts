@@ -15,7 +15,7 @@ import { levelFor, levelsOf, parentOf, SIDE, sizeOf, tilesIn, type Size, type St
 import { isExact } from "./source";
 import type { State } from "./state";
 import { clamped, fit, reveal, visible, zoomed, type Plot, type Port } from "./viewport";
-import { count, find } from "./words";
+import { capital, count, find } from "./words";
 
 /** What a look at the map needs to know of how it is drawn right now. */
 export type Sight = { port: Port; plot: Plot; level: number; seen: { rows: Stretch; cols: Stretch } };
@@ -283,7 +283,7 @@ export class MapPane implements Pane {
     this.legendSays = key;
     const name = { linear: "weight", log: "weight, log scale", rank: "rank among what is on screen" }[scale.name];
     const colours = colourBar(name, paletteOf(this.context), ticksOf(scale));
-    this.legend.replaceChildren(colours, h("p", {}, says[0].toUpperCase() + says.slice(1) + "."));
+    this.legend.replaceChildren(colours, h("p", {}, `${capital(says)}.`));
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { h, select } from "./dom";
 import type { MapPane } from "./map";
+import { levelsOf } from "./pyramid";
 
 export function mapBar(map: MapPane): HTMLElement {
   const { store, scene } = map.context;
@@ -34,7 +35,7 @@ export function mapBar(map: MapPane): HTMLElement {
     ] as const,
     (value) => store.set({ aggregate: value }),
   );
-  if (scene.aggregates.length > 1) bar.append(labelled("Coarse cells", aggregate));
+  if (scene.aggregates.length > 1 && levelsOf(map.size) > 1) bar.append(labelled("Coarse cells", aggregate));
   bar.append(
     h(
       "div",

@@ -7,7 +7,7 @@ import { hasMap, MEAN, rowToken, type Scene } from "./scene";
 import { isAbort } from "./source";
 import type { State } from "./state";
 import { strongest } from "./tokens";
-import { count, label, spelled } from "./words";
+import { capital, count, label, spelled } from "./words";
 
 const MOST = 8;
 const KEYS: [string, string][] = [
@@ -63,7 +63,9 @@ export class Panel {
       ...this.informed,
     ];
     this.facts.replaceChildren(
-      ...lines.map(([key, text]) => h("div", {}, h("dt", {}, spelled(key)), h("dd", { dir: "auto" }, spelled(text)))),
+      ...lines.map(([key, text]) =>
+        h("div", {}, h("dt", {}, spelled(capital(key))), h("dd", { dir: "auto" }, spelled(text))),
+      ),
     );
   }
 

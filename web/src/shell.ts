@@ -204,6 +204,6 @@ function sinkHelp(sinks: number[]): string {
 }
 
 function tokensOf(scene: Scene): string {
-  const rows = scene.n_rows === scene.n_keys ? "" : ` (${count(scene.n_rows)} rows)`;
+  const rows = scene.n_rows === scene.n_keys ? "" : ` (${count(scene.n_rows)} ${scene.n_rows === 1 ? "row" : "rows"})`;
   return `${count(scene.n_keys)} ${scene.n_keys === 1 ? "token" : "tokens"}${rows}`;
 }

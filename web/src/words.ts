@@ -81,6 +81,11 @@ export function find(tokens: string[], query: string): number[] {
   return [...hits];
 }
 
+/** With a capital at its beginning. */
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** 12,345 with narrow spaces left to the reader's eye: digits in groups of three. */
 export function count(value: number): string {
   return value.toLocaleString("en-US");

@@ -135,6 +135,20 @@ test("an export carries nothing that is fetched, and every control has a name", 
     );
 });
 
+test("what coarse cells are made of is asked only where a map can be coarse", () => {
+  expect(show({}).querySelector('[aria-label="Coarse cells"]')).toBeNull();
+  undo();
+  const tokens = Array.from({ length: 300 }, () => "t");
+  const large = { n_rows: 300, n_keys: 300, tokens };
+  expect(show(large).querySelector('[aria-label="Coarse cells"]')).not.toBeNull();
+});
+
+test("lines of the information begin alike, whoever names them", () => {
+  const root = show({ info: [["batch × heads", "1 × 3"]] });
+  const names = [...root.querySelectorAll("aside > section:nth-of-type(2) dt")].map((name) => name.textContent);
+  expect(names).toEqual(["Batch × heads", "Numbers"]);
+});
+
 test("undo leaves nothing behind", () => {
   show({});
   undo();

@@ -2,11 +2,14 @@
 // What the views draw, as snapshots: look at the difference before you accept a new one (`npx vitest run -u`).
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { drawAxes } from "../src/axes";
 import { palette } from "../src/colour";
 import { draw } from "../src/draw";
 import { embedded } from "../src/embedded";
 import { pixelsOf, scaleFor } from "../src/paint";
+import { levelFor, sizeOf, tilesIn } from "../src/pyramid";
 import type { Scene } from "../src/scene";
+import { clamped, entryAt, visible } from "../src/viewport";
 import { dataOf, sceneOf } from "./scenes";
 import numbers from "./numbers.json";
 
@@ -65,6 +68,61 @@ test.each([
   undo = draw(el, scene, embedded(scene, dataOf(one.factors)), { state });
   expect(el.querySelector(".views")!.innerHTML.replaceAll("><", ">\n<")).toMatchSnapshot();
 });
+
+test("tokens", async () => {
+  const tokens = Array.from({ length: 63 }, (_, i) => ["\u202eab", " c\n", "\n\n", "", "\t", " 😀"][i % 6]);
+  const scene = sceneOf(one, { ...full, tokens, special: [0] });
+  undo = draw(el, scene, embedded(scene, dataOf(one.factors)), {
+    state: "view=tokens&from=60&to=62&query=c&sinks=drop",
+  });
+  await vi.waitFor(() => expect(el.querySelector(".legend .bar")).not.toBeNull());
+  expect(el.querySelector(".views")!.innerHTML.replaceAll("><", ">\n<")).toMatchSnapshot();
+});
+
+const plot = { width: 640, height: 480 };
+
+test.each([
+  ["small", { rows: 63, cols: 63 }, { x: 0, y: 0, zoom: 0 }],
+  ["large", { rows: 32768, cols: 32768 }, { x: 0, y: 0, zoom: 0 }],
+  ["between", { rows: 4096, cols: 8192 }, { x: 3000, y: 1000, zoom: 0.6 }],
+  ["near", { rows: 1000, cols: 800 }, { x: 790, y: 3.5, zoom: 30 }],
+])("where a map is: %s", (_, size, wanted) => {
+  const port = clamped(wanted, size, plot);
+  const { rows, cols } = visible(port, size, plot);
+  const level = levelFor(size, port.zoom);
+  const tiles = tilesIn(size, level, rows, cols).map((tile) => ({ ...tile, ...sizeOf(size, tile) }));
+  expect({ port, rows, cols, level, tiles, middle: entryAt(port, 320, 240, size) }).toMatchSnapshot();
+});
+
+test.each([0, 12])("margins of a map at zoom %d", (zoom) => {
+  const scene = sceneOf(one, { ...full, special: [1] });
+  const size = { rows: 63, cols: 63 };
+  const port = clamped({ x: 40.5, y: 20, zoom }, size, plot);
+  const seen = visible(port, size, plot);
+  const { pen, drawn } = recorder();
+  const look = { text: "text", muted: "muted", accent: "accent", font: "mono" };
+  drawAxes(pen, scene, port, seen, { rows: { start: 24, end: 26 }, key: 42, hits: new Set([30, 44]) }, look);
+  expect(drawn.join("\n")).toMatchSnapshot();
+});
+
+/** A canvas that writes down what is drawn, and where. */
+function recorder(): { pen: CanvasRenderingContext2D; drawn: string[] } {
+  const drawn: string[] = [];
+  let at = "";
+  const round = (value: number): string => value.toFixed(1);
+  const pen = {
+    save: () => undefined,
+    restore: () => undefined,
+    rotate: (turn: number) => (at += turn ? " turned" : ""),
+    translate: (x: number, y: number) => (at = `${round(x)} ${round(y)}`),
+    fillText: (text: string) => drawn.push(`${text} at ${at}, ${pen.textAlign}, ${pen.fillStyle}, ${pen.font}`),
+    fillRect: (...box: number[]) => drawn.push(`${pen.fillStyle} box ${box.map(round).join(" ")}`),
+    textAlign: "",
+    fillStyle: "",
+    font: "",
+  };
+  return { pen: pen as unknown as CanvasRenderingContext2D, drawn };
+}
 
 test("pixels of a tile: hidden entries are clear, the largest is the palette's end", () => {
   const values = Float32Array.of(0, 0.5, 1, NaN);

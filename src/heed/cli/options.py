@@ -131,17 +131,20 @@ def read_instruction(instruction: str | None, instruction_file: Path | None, *fi
     return instruction if instruction_file is None else read_text(instruction_file)
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, *, stdin: bool = True) -> None:
     """Refuse a file that is not there, before a model is loaded; ``-`` is stdin and always there.
+
+    ``stdin`` is whether the command reads it; where it does not, ``-`` is a file of that name.
 
     Raises
     ------
     InputError
         If there is nothing at the path, or a folder.
     """
-    if path != STDIN and (path.is_dir() or not path.exists()):
+    if not (stdin and path == STDIN) and (path.is_dir() or not path.exists()):
         found = "a folder" if path.is_dir() else "nothing"
-        raise InputError(f"expected a file at {path}, found {found}: check the path, or give - for stdin")
+        instead = ", or give - for stdin" if stdin else ""
+        raise InputError(f"expected a file at {path}, found {found}: check the path{instead}")
 
 
 def check_page(path: Path | None) -> None:

@@ -66,7 +66,7 @@ def trace(
 
     Exit codes: 0 fine, 2 bad usage or input, 3 could not run.
     """
-    check_file(path)
+    check_file(path, stdin=False)
     out.check(opened)
     from heed.probe import Trace
 
@@ -95,7 +95,7 @@ def array(
 
     Exit codes: 0 fine, 2 bad usage or input, 3 could not run.
     """
-    check_file(path)
+    check_file(path, stdin=False)
     out.check(opened)
     from heed.picture import array_scene, load_array
 

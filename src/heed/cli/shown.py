@@ -59,6 +59,10 @@ class Output:
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page until Ctrl-C (extra `serve`).")] = False
     host: Annotated[str, typer.Option("--host", help="Where to serve; else for this machine alone.")] = "127.0.0.1"
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to serve; 0: any free port.")] = 0
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="A further name the server may be called by; repeatable."),
+    ] = None
     as_json: JsonOption = False
 
     def check(self, opened: Opened, *more: Target) -> None:
@@ -75,6 +79,8 @@ class Output:
 
         if self.open and self.html is None and not self.serve:
             raise typer.BadParameter("expected --html FILE or --serve beside it, found neither", param_hint="--open")
+        if self.allow_host and not self.serve:
+            raise typer.BadParameter("expected --serve beside it, found it alone", param_hint="--allow-host")
         if opened.view == "tokens" and self.figure is None and (self.png or self.svg):
             raise typer.BadParameter("expected map, heads or flow for an image: see --figure", param_hint="--view")
         targets = [path for path in (self.html, self.png, self.svg, *more) if path is not None]
@@ -119,27 +125,25 @@ def draw(scene: "AttentionScene", opened: Opened, out: Output) -> None:
 def _write(picture: "Picture", opened: Opened, out: Output) -> dict[str, str]:
     """Write the files; return their paths by kind."""
     kind: Any = out.figure or opened.view
-    try:
-        with working("drawing"):
-            if out.html is not None:
-                picture.html(out.html, precision="full" if out.full else "auto", overwrite=out.force)
-            if out.png is not None:
-                picture.png(out.png, kind=kind, overwrite=out.force)
-            if out.svg is not None:
-                picture.svg(out.svg, kind=kind, overwrite=out.force)
-    except OSError as error:
-        raise InputError(f"expected to write the picture, found: {error}; choose another place") from error
+    with working("drawing"):
+        if out.html is not None:
+            picture.html(out.html, precision="full" if out.full else "auto", overwrite=out.force)
+        if out.png is not None:
+            picture.png(out.png, kind=kind, overwrite=out.force)
+        if out.svg is not None:
+            picture.svg(out.svg, kind=kind, overwrite=out.force)
     targets = {"html": out.html, "png": out.png, "svg": out.svg}
     return {name: str(path) for name, path in targets.items() if path is not None}
 
 
 def _serve(picture: "Picture", out: Output) -> None:
-    with picture.serve(host=out.host, port=out.port) as served:
+    with picture.serve(host=out.host, port=out.port, hosts=out.allow_host or ()) as served:
         print(served.url, flush=True)
         tell("serving until Ctrl-C")
         if out.open:
             webbrowser.open(served.url)
         served.wait()
+    tell(f"the page that is open finds the server again with: --port {served.port}")
 
 
 def _record(scene: "AttentionScene", written: dict[str, str]) -> dict[str, Any]:

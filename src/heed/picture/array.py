@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from heed.errors import InputError
+from heed.picture.visible import counted
 from heed.text.attention import MEAN, AttentionScene, Factors, Statistic, Store
 
 NAMES = ("attention", "attentions", "weights")
@@ -81,10 +82,11 @@ def array_scene(
         tokens = [f"#{place}" for place in range(count)]
     if len(tokens) != count or not all(isinstance(token, str) for token in tokens):
         raise InputError(
-            f"expected {count} tokens as strings, one for each row of the array, found {len(tokens)}: "
+            f"expected {counted(count, 'token')} as strings, one for each row of the array, found {len(tokens)}: "
             "check that tokens and weights are of the same text, special tokens included"
         )
     empty = int((np.abs(checked).sum(-1) == 0).sum())
+    zeros = "1 row holds zeros only: it is" if empty == 1 else f"{empty:,} rows hold zeros only: they are"
     exactness = f"as given in the array ({np.asarray(weights).dtype})"
     return AttentionScene(
         kind="array",
@@ -98,7 +100,7 @@ def array_scene(
         sinks=(0,),
         statistics=tuple(_statistics(checked)),
         facts=(("tokens", f"{count:,}"), ("batch × heads", f"{checked.shape[0]} × {checked.shape[1]}")),
-        notes=(f"{empty} rows hold zeros only: they are taken for padding.",) if empty else (),
+        notes=(f"{zeros} taken for padding.",) if empty else (),
         layer=layer,
         head=head,
     )

@@ -199,7 +199,7 @@ def _scores(judged: Scored, axes: "Axes") -> None:
     _histogram(axes, groups)
     _text(axes.set_title(f"Risk of {int(known.sum()):,} judged rows"))
     _text(axes.set_xlabel("risk"))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper center")
 
 
 def _histogram(axes: "Axes", groups: dict[str, np.ndarray]) -> None:

@@ -94,7 +94,7 @@ def legend(grid: HeadGrid) -> str:
     """How to read the sizes of the cells, in a sentence."""
     counts = counting(grid)
     if counts.all():
-        return f"All {counts.size} heads count."
+        return "The one head counts." if counts.size == 1 else f"All {counts.size} heads count."
     if not counts.any():
         return "No head counts: nothing here decided the result."
     return f"Large, outlined: the {counts.sum()} of {counts.size} heads that count."

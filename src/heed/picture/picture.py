@@ -275,6 +275,14 @@ def check_target(path: Path, *, overwrite: bool) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise InputError(f"expected to write {str(path)!r}, found: {error}; choose another place") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

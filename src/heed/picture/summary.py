@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from heed.errors import InputError
+from heed.picture.visible import counted
 from heed.text.attention import MEAN, AttentionScene
 from heed.text.evidence import Evidence, HeadGrid, Passage, Scene, WeightedSpan
 from heed.text.span import CharSpan
@@ -43,7 +44,10 @@ def summary(scene: AttentionScene, *, layer: int | None = None, head: int | None
     sinks = [sink for sink in scene.sinks if len(scene.tokens) > 1]
     dropped = float(np.nansum(weights[sinks]))
     notes = [f"The first token is not marked: it takes {dropped:.0%} of this row."] if sinks else []
-    shape = f"{len(scene.tokens):,} tokens, {len(scene.layers)} layers × {len(scene.heads)} heads"
+    shape = (
+        f"{counted(len(scene.tokens), 'token')}, {counted(len(scene.layers), 'layer')} × "
+        f"{counted(len(scene.heads), 'head')}"
+    )
     return Scene(
         title=f"{scene.watermark}: {scene.title}" if scene.watermark else scene.title,
         headline=f"{shape}, not read from any model" if scene.kind == "synthetic" else shape,

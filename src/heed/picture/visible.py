@@ -71,6 +71,11 @@ def parts(text: str) -> Iterator[tuple[str, str]]:
         yield text[at:], ""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 token``, ``1,024 tokens``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def spelled(text: str) -> str:
     """The text with every invisible character written out, as in ``⟨RLO⟩``.
 
