@@ -1,5 +1,8 @@
 """The compiled kernel, every variant this processor runs, against the specification in fp64."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -316,6 +319,28 @@ def test_threads_change_nothing_but_the_order_of_sums():
         assert torch.equal(other["out"], results[0]["out"])
         for what, value in results[0].items():
             torch.testing.assert_close(other[what], value, rtol=1e-12, atol=1e-12)
+
+
+_FORKED = """
+import os, torch
+from heed.attention.distance import native
+from heed.attention.distance.call import Call
+
+torch.set_num_threads(2)
+call = Call(*(torch.randn(1, 4, 64, 16) for _ in range(3)), "l1")
+before = native.forward(call).out
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(native.forward(call).out, before) else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_has_threads_of_its_own():
+    """OpenMP's, which the kernel shares with torch, do not outlive a fork: a child that waited for them would hang."""
+    done = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_memory_does_not_grow():

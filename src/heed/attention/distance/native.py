@@ -160,7 +160,21 @@ def _library() -> tuple[ctypes.CDLL, str]:
     library.heed_run.argtypes = (ctypes.POINTER(_Problem), ctypes.c_char_p, ctypes.c_int32)
     if library.heed_problem_bytes() != ctypes.sizeof(_Problem):
         raise build.BuildError(f"{found.path} belongs to another version of heed: install heed again")
+    library.heed_share_threads.argtypes = (_POINTER,)
+    library.heed_share_threads(_openmp())
     return library, found.source
+
+
+def _openmp() -> int | None:
+    """Where the OpenMP library that torch computes with begins a parallel region; None where torch uses none.
+
+    Its threads spin for a while after each of torch's operations: kernels that brought their own would share the cores
+    with them.
+    """
+    try:
+        return ctypes.cast(ctypes.CDLL(torch._C.__file__).GOMP_parallel, _POINTER).value
+    except (AttributeError, OSError):
+        return None
 
 
 def _run(problem: _Problem, which: int, variant: str | None) -> None:

@@ -7,6 +7,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
 #include "problem.h"
 
 #define HEED_DECLARE(variant)                                                              \
@@ -71,8 +75,39 @@ struct Work {
   }
 };
 
-// Threads live for one call: nothing is left behind that a fork or the end of the process could trip over.
+// OpenMP's GOMP_parallel, of the library that the caller computes with: its threads are awake, and wait in the way of
+// others. They do not outlive a fork, so the process counts.
+using Parallel = void (*)(void (*function)(void*), void* data, unsigned threads, unsigned flags);
+Parallel parallel = nullptr;
+int64_t owner = 0;
+
+int64_t process() {
+#if defined(__unix__) || defined(__APPLE__)
+  return getpid();
+#else
+  return 0;
+#endif
+}
+
+struct Crew {
+  Work& work;
+  char* scratch;
+  int64_t each, threads;
+  std::atomic<int64_t> next{0};
+};
+
+void join_crew(void* data) {
+  Crew& crew = *static_cast<Crew*>(data);
+  const int64_t member = crew.next++;
+  if (member < crew.threads) crew.work.run(crew.scratch + member * crew.each);
+}
+
+// Threads of our own live for one call: nothing is left behind that a fork or the end of the process could trip over.
 void share(Work& work, char* scratch, int64_t each, int64_t threads) {
+  if (threads > 1 && parallel != nullptr && owner == process()) {
+    Crew crew{work, scratch, each, threads};
+    return parallel(join_crew, &crew, unsigned(threads), 0);
+  }
   std::vector<std::thread> others;
   try {
     others.reserve(size_t(threads));
@@ -99,6 +134,12 @@ HEED_PUBLIC int64_t heed_problem_bytes() { return int64_t(sizeof(Problem)); }
 HEED_PUBLIC const char* heed_variant(const char* name) {
   const Variant* variant = variant_of(name);
   return variant == nullptr ? nullptr : variant->name;
+}
+
+// Takes OpenMP's threads from now on, in this process; null: threads of its own.
+HEED_PUBLIC void heed_share_threads(void* gomp_parallel) {
+  parallel = reinterpret_cast<Parallel>(gomp_parallel);
+  owner = process();
 }
 
 // Runs one pass, of `Which`. 0: done; 1: no such variant here; 2: out of memory.
