@@ -30,11 +30,9 @@ from inputs import embedded
 from machine import environment
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
-from fit_embedded_citations import rows_of
+from fit_embedded_citations import family, rows_of
 
 _PAGE = Path(__file__).parent / "CITE.md"
-_FAMILIES = {"babi": "babi", "hotpotqa": "multihop", "ircot": "multihop"}
-"""Sets of one family by how their names begin: the same tasks, or questions of the same source."""
 SLOW = ("leave_one_out", "contextcite")
 LONGEST = 6000
 """Characters of a context for ablations and log-probabilities: both take up to a pass for each of its facts."""
@@ -47,25 +45,21 @@ _VARIANTS = {
 }
 
 
-def family(name: str) -> str:
-    """What a data set's name belongs to."""
-    return next((own for start, own in _FAMILIES.items() if name.startswith(start)), name)
-
-
-def measure(limit: int, *, page: bool, slow: int, keep: Path | None) -> list[Claim]:
+def measure(limit: int, *, page: bool, slow: int, keep: Path | None, only: str | None) -> list[Claim]:
     """Read the development sets, ask the methods, hold them against the bars."""
     folder = settings().dev_data
     files = [] if folder is None else sorted((Path(folder) / "cite").glob("*.jsonl"))
     if not files:
         raise Skip("no development data: HEED_DEV_DATA names a folder with cite/*.jsonl")
     model = embedded()
-    rows = load_questions(files, limit=limit or None)
+    rows = [row for row in load_questions(files, limit=limit or None) if only in (None, row.group)]
     taught = rows if QUICK else rows_of(Path(folder or ""))
     heard = hear_sets(model, taught, keep=keep, progress=_told("read"))
     found = None
     for found in _set_by_set(model, rows, heard, everything=page, slow=slow):
         if page and not QUICK:
-            _PAGE.write_text(text_of(found, limit, slow), encoding="utf-8")
+            own = _PAGE if only is None else _PAGE.with_stem(f"CITE_{only.upper()}")
+            own.write_text(text_of(found, limit, slow, only), encoding="utf-8")
     if found is None:
         raise Skip(f"no question in {len(files)} files")
     return claims(found)
@@ -153,13 +147,14 @@ def _over_bm25(own: Mapping[str, MethodResult], name: str, *, least: float, abov
     ]
 
 
-def text_of(found: CitationEvaluation, limit: int, slow: int) -> str:
-    """CITE.md."""
+def text_of(found: CitationEvaluation, limit: int, slow: int, only: str | None) -> str:
+    """CITE.md, or the page of one set."""
     where = environment()
     most = "all questions" if not limit else f"at most {limit} questions"
     parts = [
         "# How well methods of citation find facts",
-        f"Written by `benchmarks/cite_quality.py --page --limit {limit} --slow {slow}`: {most} of each development set "
+        f"Written by `benchmarks/cite_quality.py --page --limit {limit} --slow {slow}"
+        f"{'' if only is None else f' --only {only}'}`: {most} of each development set "
         f"(drawn with a fixed seed), {slow} for controls, ablations and log-probabilities (the latter two on "
         f"contexts of at most {LONGEST:,} characters). `learned` and `heads` saw "
         "neither the set they are judged on nor one of its family. Sets: EntailmentBank, WiCE, HotpotQA, IRCoT's "
@@ -186,6 +181,8 @@ if __name__ == "__main__":
     parser.add_argument("--limit", type=int, default=pick(40, 4), help="questions of each set; 0: all")
     parser.add_argument("--slow", type=int, default=pick(10, 2), help="questions of each set for ablations, controls")
     parser.add_argument("--page", action="store_true", help="ask every method and write CITE.md")
+    parser.add_argument("--only", metavar="SET", help="one data set, on a page of its own")
     parser.add_argument("--keep", type=Path, help="where to keep what is read to learn from, or to find it")
     options = parser.parse_args()
-    main(__file__, lambda: measure(options.limit, page=options.page, slow=options.slow, keep=options.keep))
+    asked = {name: getattr(options, name) for name in ("page", "slow", "keep", "only")}
+    main(__file__, lambda: measure(options.limit, **asked))
