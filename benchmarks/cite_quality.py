@@ -159,7 +159,8 @@ def text_of(found: CitationEvaluation, limit: int, slow: int, only: str | None) 
         f"contexts of at most {LONGEST:,} characters). `learned` and `heads` saw "
         "neither the set they are judged on nor one of its family. Sets: EntailmentBank, WiCE, HotpotQA, IRCoT's "
         "hand-written chains of thought, MedCalc-Bench (weak gold: sentences that hold the values), "
-        "bAbI. Gold says what people marked, not what the model used.",
+        "bAbI. Gold says what people marked, not what the model used. Seconds were taken beside other work: "
+        "they compare methods within a set, no more.",
         "\n".join(f"* {name}: {value}" for name, value in where.items()),
         markdown(found),
     ]

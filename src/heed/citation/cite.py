@@ -78,11 +78,7 @@ def cite(
     asked, whole = Question.of(question, context, response, units), rows == "question"
     if check:
         check_scorable(asked, generate=generate)
-    check_settings(method, settings)
-    if "profile" in known_settings(method):
-        settings["profile"] = find_ranking(model, settings.get("profile"))
-    told = {"rows": rows, "prefix": prefix if "prefix" in known_settings(method) else None}
-    chosen = method_of(method, model, **{name: one for name, one in told.items() if one is not None}, **settings)
+    chosen = _chosen(model, method, settings, rows=rows, prefix=prefix)
     generated = _answered(model, asked, chosen, max_new_tokens, whole=whole) if generate else None
     asked, found = generated or (asked, chosen(asked))
     made = _citation(asked, found, top=top)
@@ -98,6 +94,18 @@ def cite(
         notes=tuple(_notes(made, model.name, given=looked == "response" and not generate)),
         seconds=perf_counter() - started,
     )
+
+
+def _chosen(
+    model: Model, method: str, settings: dict[str, Any], *, rows: Rows | None, prefix: PrefixCache | None
+) -> Method:
+    """The method by name; the profile that it goes by is written into ``settings``."""
+    check_settings(method, settings)
+    known = known_settings(method)
+    if "profile" in known:
+        settings["profile"] = find_ranking(model, settings.get("profile"))
+    told = {"rows": rows, "prefix": prefix if "prefix" in known else None}
+    return method_of(method, model, **{name: one for name, one in told.items() if one is not None}, **settings)
 
 
 def _notes(citation: Citation, model: str, *, given: bool) -> Iterator[str]:

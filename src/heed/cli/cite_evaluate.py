@@ -73,6 +73,7 @@ def evaluate(
     input, 3 could not run.
     """
     from heed.citation.data import load_questions
+    from heed.evaluation import Controls
     from heed.evaluation.asked import asked_of
 
     names, regimes = _names(methods, anew=leave_one_out), _REGIMES[rows]
@@ -81,8 +82,6 @@ def evaluate(
     if leave_one_out:
         _check_left_out(names, questions, profile)
     loaded = load_model(model, dtype=dtype, device=device) if drops or any(map(needs_model, names)) else None
-    from heed.evaluation import Controls
-
     evaluation = _evaluate(
         loaded,
         names,

@@ -1,12 +1,15 @@
 """`heed guard fit`: labelled texts come in, a profile with its calibration for one model goes out."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from heed.cli.options import AggregationOption, DeviceOption, DtypeOption, JsonOption, ModelOption, load_model
 from heed.cli.output import print_json, print_table, progress_bar, tell
+
+if TYPE_CHECKING:
+    from heed.guard.fit import FitReport
 
 MethodName = Literal["linear", "margin", "stability"]
 
@@ -66,13 +69,15 @@ def fit(
     if as_json:
         print_json(report.record())
     else:
-        print_table(report.table())
-        tell(
-            f"{report.left_out_rows} of {report.rows + report.left_out_rows} lines could not be read and were left out"
-        )
-        for note in report.notes:
-            tell(f"note: {note}")
-        tell(f"written to {report.folder}")
+        _show(report)
+
+
+def _show(report: "FitReport") -> None:
+    print_table(report.table())
+    tell(f"{report.left_out_rows} of {report.rows + report.left_out_rows} lines could not be read and were left out")
+    for note in report.notes:
+        tell(f"note: {note}")
+    tell(f"written to {report.folder}")
 
 
 def _depth(word: str) -> int | None:

@@ -104,8 +104,8 @@ def start(
 
     found = load_task(task, fields=fields_of(field))
     _check(found, answering, template, again=retry_errors, anew=force or not resume)
-    local = answering.answer_model is None
-    loaded = load_model(model, dtype=dtype, device=device) if local or attention else None
+    needed = attention or answering.answer_model is None
+    loaded = load_model(model, dtype=dtype, device=device) if needed else None
     report = _run(
         found,
         loaded,
@@ -113,10 +113,7 @@ def start(
         method=method if attention else None,
         template=template,
         out=out,
-        lo=chosen.lo,
-        hi=chosen.hi,
-        limit=chosen.limit,
-        ids=chosen.named,
+        chosen=chosen,
         resume=resume,
         force=force,
         retry_errors=retry_errors,
@@ -145,6 +142,7 @@ def _run(
     *,
     method: str | None,
     template: str | None,
+    chosen: Chosen,
     **how: Any,
 ) -> "RunReport":
     """Ask with a bar; a local model that reads its own answers shares what is alike."""
@@ -161,6 +159,10 @@ def _run(
             asking=_asking(answering, template, details),
             reader=None if method is None else _reader(loaded, method, prefix),
             progress=lambda progress: bar(progress.done, progress.total),
+            lo=chosen.lo,
+            hi=chosen.hi,
+            limit=chosen.limit,
+            ids=chosen.named,
             **how,
         )
 

@@ -79,12 +79,11 @@ def evaluate_citation(
         for (name, regime), own in told.items()
         if own
     ]
-    sets = tuple(run.ask_all(every[run.name], most) for run in runs)
     return CitationEvaluation(
         model=model,
         baseline=BASELINE,
         data=data_hash(rows),
-        sets=sets,
+        sets=tuple(run.ask_all(every[run.name], most) for run in runs),
         notes=(*_notes(rows, longest), *(note for run in runs for note in run.notes)),
         rankings=tuple(ranking for run in runs for ranking in run.rankings),
     )
