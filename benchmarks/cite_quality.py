@@ -53,6 +53,7 @@ def measure(limit: int, *, page: bool, slow: int, keep: Path | None, only: str |
         raise Skip("no development data: HEED_DEV_DATA names a folder with cite/*.jsonl")
     model = embedded()
     rows = [row for row in load_questions(files, limit=limit or None) if only in (None, row.group)]
+    rows = [row for row in rows if only is None or len(row.question.context) <= LONGEST]
     taught = rows if QUICK else rows_of(Path(folder or ""))
     heard = hear_sets(model, taught, keep=keep, progress=_told("read"))
     found = None
@@ -155,6 +156,7 @@ def text_of(found: CitationEvaluation, limit: int, slow: int, only: str | None) 
         "# How well methods of citation find facts",
         f"Written by `benchmarks/cite_quality.py --page --limit {limit} --slow {slow}"
         f"{'' if only is None else f' --only {only}'}`: {most} of each development set "
+        f"{'' if only is None else f'(of these, contexts of at most {LONGEST:,} characters) '}"
         f"(drawn with a fixed seed), {slow} for controls, ablations and log-probabilities (the latter two on "
         f"contexts of at most {LONGEST:,} characters). `learned` and `heads` saw "
         "neither the set they are judged on nor one of its family. Sets: EntailmentBank, WiCE, HotpotQA, IRCoT's "
@@ -182,7 +184,7 @@ if __name__ == "__main__":
     parser.add_argument("--limit", type=int, default=pick(40, 4), help="questions of each set; 0: all")
     parser.add_argument("--slow", type=int, default=pick(10, 2), help="questions of each set for ablations, controls")
     parser.add_argument("--page", action="store_true", help="ask every method and write CITE.md")
-    parser.add_argument("--only", metavar="SET", help="one data set, on a page of its own")
+    parser.add_argument("--only", metavar="SET", help="one data set, its short contexts, on a page of its own")
     parser.add_argument("--keep", type=Path, help="where to keep what is read to learn from, or to find it")
     options = parser.parse_args()
     asked = {name: getattr(options, name) for name in ("page", "slow", "keep", "only")}
