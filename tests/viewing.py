@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,14 @@ class Viewer:
         return self
 
     def until(self, holds: str) -> None:
-        """Wait until a function of the viewer's element says true."""
-        handle = self.root.element_handle()
-        self.page.wait_for_function(f"element => ({holds})(element)", arg=handle)
+        """Wait until a function of the viewer's element says true.
+
+        It is asked again from here: the page's own policy forbids Playwright to evaluate it there a second time.
+        """
+        patience = monotonic() + PATIENCE_MS / 1000
+        while not self.root.evaluate(holds):
+            assert monotonic() < patience, f"expected to hold within {PATIENCE_MS} ms: {holds}"
+            self.page.wait_for_timeout(20)
 
     def turn(self, number: int) -> None:
         """Open a view by its number on the keyboard."""
@@ -223,7 +229,7 @@ def discount_sinks(viewer: Viewer) -> None:
 
 def reload(viewer: Viewer) -> None:
     """What was looked at, its address gives back; in the dark the page is drawn anew."""
-    viewer.page.wait_for_function("location.hash.includes('sinks=drop') && location.hash.includes('query=t650')")
+    viewer.until("() => location.hash.includes('sinks=drop') && location.hash.includes('query=t650')")
     before, light = viewer.state, viewer.hidden_colour()
     viewer.page.emulate_media(color_scheme="dark")
     viewer.page.reload()
