@@ -174,28 +174,29 @@ def walk(viewer: Viewer) -> None:
 def read_flow(viewer: Viewer) -> None:
     """The shares of the data's rows; a bar opens its layer, and the arrow keys the one beside it."""
     viewer.turn(5)
+    viewer.root.locator(".flow figure").nth(len(SPANS) - 1).wait_for()
     assert viewer.root.locator(".flow figure").count() == len(SPANS)
     bar = viewer.root.get_by_label("layer 1: system").nth(1)
     bar.click()
+    viewer.until("element => element.dataset.layer === '1'")
     viewer.settle()
-    assert viewer.data("layer") == "1"
     shares = [float(share) for share in re.findall(r"(?:system|data) ([\d.]+)", bar.get_attribute("aria-label"))]
     assert shares == pytest.approx(MASS[1, :, 1].mean(0), rel=0.01)
     viewer.root.locator(".flow figure").nth(1).locator("g.open").focus()
     viewer.page.keyboard.press("ArrowLeft")
+    viewer.until("element => element.dataset.layer === '0'")
     viewer.settle()
-    assert viewer.data("layer") == "0"
 
 
 def follow_evidence(viewer: Viewer) -> None:
     """A mark chooses its tokens in every view."""
     viewer.turn(1)
-    assert viewer.root.locator(".verdict .headline").inner_text().endswith("Injection")
+    viewer.root.locator(".verdict .headline", has_text=re.compile("Injection$")).wait_for()
     mark = viewer.root.locator(".evidence mark")
     assert mark.inner_text() == " t605 t606"
     mark.click()
     viewer.settle()
-    assert mark.get_attribute("aria-pressed") == "true"
+    viewer.root.locator('.evidence mark[aria-pressed="true"]').wait_for()
     assert (viewer.state["from"], viewer.state["to"], viewer.state["key"]) == (605, 607, 605)
 
 
@@ -206,7 +207,7 @@ def search_and_drag(viewer: Viewer) -> None:
     viewer.page.keyboard.type("t650")
     viewer.page.keyboard.press("Enter")
     viewer.settle()
-    assert viewer.root.locator(".found").inner_text() == "1 of 1"
+    viewer.root.locator(".found", has_text="1 of 1").wait_for()
     assert (viewer.state["from"], viewer.state["to"], viewer.state["key"]) == (650, 651, 650)
     viewer.root.locator("#heed-token-652").hover()
     viewer.page.mouse.down()
@@ -214,8 +215,8 @@ def search_and_drag(viewer: Viewer) -> None:
     viewer.page.mouse.up()
     viewer.settle()
     assert (viewer.state["from"], viewer.state["to"]) == (652, 661)
+    viewer.root.locator(".tokens .help", has_text="Tokens 652 to 660 attend to").wait_for()  # drawn in the next frame
     assert viewer.root.locator('.tokens [aria-selected="true"]').count() == 9
-    assert "Tokens 652 to 660 attend to" in viewer.root.locator(".tokens .help").inner_text()
 
 
 def discount_sinks(viewer: Viewer) -> None:
