@@ -21,7 +21,7 @@ from heed.cli.options import (
     load_model,
     read_text,
 )
-from heed.cli.output import print_json, print_table, tell, working, write_page
+from heed.cli.output import print_json, print_table, tell, working
 
 if TYPE_CHECKING:
     from heed.citation import Citation, Question
@@ -104,7 +104,7 @@ def _answer_again(model: "Model", question: "Question", facts: Sequence[int], *,
 def _write_page(citation: "Citation", page: Path) -> None:
     from heed.picture import show
 
-    write_page(show(citation), page)
+    show(citation).html(page)
     tell(f"page: {page}")
 
 

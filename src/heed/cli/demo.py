@@ -15,7 +15,7 @@ from heed.cli.options import (
     check_page,
     load_guard,
 )
-from heed.cli.output import print_json, print_picture, print_table, working, write_page
+from heed.cli.output import print_json, print_picture, print_table, working
 
 if TYPE_CHECKING:
     from heed.guard import Example, Verdict
@@ -55,7 +55,7 @@ def demo(
     counts = {"right": rights.count(True), "wrong": rights.count(False), "abstained": rights.count(None)}
     shown = _most_telling(rights, verdicts)
     picture = show(verdicts[shown])
-    write_page(picture, page)
+    picture.html(page)
     if as_json:
         rows = [_record(*row) for row in zip(shipped, verdicts, rights, strict=True)]
         print_json({"examples": rows, **counts, "page": str(page)})

@@ -34,7 +34,7 @@ from heed.cli.options import (
     read_instruction,
     read_text,
 )
-from heed.cli.output import exit_code, print_json, print_picture, print_table, progress_bar, write_page
+from heed.cli.output import exit_code, print_json, print_picture, print_table, progress_bar
 from heed.cli.scan import scan
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def check(
 def _write_page(verdict: "Verdict", page: Path) -> None:
     from heed.picture import show
 
-    write_page(show(verdict), page)
+    show(verdict).html(page)
 
 
 def _show_sarif(judged: list[tuple[str, "Verdict"]], code: int) -> None:

@@ -23,7 +23,7 @@ from heed.cli.options import (
     load_guard,
     read_text,
 )
-from heed.cli.output import exit_code, print_json, print_picture, write_page
+from heed.cli.output import exit_code, print_json, print_picture
 from heed.errors import RecordError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def messages(
 
     picture = show(verdict)
     if page is not None:
-        write_page(picture, page)
+        picture.html(page)
     if as_json:
         print_json({"id": str(file), "model": guard.model.name, **verdict.record()})
     else:

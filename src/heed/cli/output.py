@@ -7,14 +7,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-from heed.errors import InputError
 
 if TYPE_CHECKING:
     from heed.picture import Picture
@@ -61,20 +58,6 @@ def print_picture(picture: "Picture") -> None:
     console = Console()
     colour = console.is_terminal and not console.no_color
     print(picture.text(width=max(_NARROWEST, console.width), colour=colour))
-
-
-def write_page(picture: "Picture", path: Path) -> None:
-    """Write a picture as an HTML page.
-
-    Raises
-    ------
-    InputError
-        If the page cannot be written.
-    """
-    try:
-        picture.html(path)
-    except OSError as error:
-        raise InputError(f"expected to write the page {path}, found: {error.strerror}; choose another place") from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ READING = (
     "the first five.",
     f"Differences to {BASELINE} are paired, on the same questions, with 95 % bootstrap intervals; a star in the "
     "overview means that the interval leaves out 0. Where n is smaller than the set, the method was asked a "
-    "random part of it.",
+    "random part of it. An interval over fewer than five questions, and of one above all, says next to nothing.",
     f"drop@{REMOVED}: how much log-probability (nats) the given answer loses when the first {REMOVED} facts are taken "
     "out of the context; the row `random` is its floor. Reordered: how recall@5 changes when the same facts stand in "
     "another order. Swapped: recall@5 when the words of another question are asked: what is left is position and "

@@ -4,10 +4,12 @@ One C++ source, compiled for AVX-512, AVX2 and any other processor (`native/`), 
 The best variant the processor can run is chosen at run time; ``HEED_KERNEL`` forces one. Nothing here knows autograd.
 
 What it computes is the formula of `Call`, in fp32 (fp64 for fp64; 16 bits are widened while they are read) with an
-online softmax, so values agree with plain torch up to rounding. Where that formula has a choice: the gradient of |δ|
-at 0 is 0, so is that of a distance at 0, and a maximum pulls on the first coordinate that reaches it. Keys that
-``key_mask`` hides are never read. Infinite and NaN inputs give what the formula gives, but what a row cannot see may
-or may not reach it as 0·NaN, since tiles of keys that no row of a tile sees are skipped.
+online softmax, so values agree with plain torch up to rounding. L1 in fp32 is summed in whole numbers where a grid is
+fine enough (`native/grid.h`), elsewhere in floats. Threads are torch's own, of OpenMP, where it has them. Where that
+formula has a choice: the gradient of |δ| at 0 is 0, so is that of a distance at 0, and a maximum pulls on the first
+coordinate that reaches it. Keys that ``key_mask`` hides are never read. Infinite and NaN inputs give what the formula
+gives, but what a row cannot see may or may not reach it as 0·NaN, since tiles of keys that no row of a tile sees are
+skipped.
 """
 
 import ctypes

@@ -42,7 +42,7 @@ struct Extent {
   }
 
   // The step of the finest grid, a power of two, on which every distance fits 31 bits; 0 where it is too coarse: the
-  // rounding of all coordinates together must stay below that of a float as large as a distance between two rows.
+  // rounding of all coordinates together must stay near that of a float as large as a distance between two rows.
   Real step() const {
     double reach = 0, found = 0x1p-120;
     for (int64_t i = 0; i < stride; i++) reach += double(high[i]) - double(low[i]);
