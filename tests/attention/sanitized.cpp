@@ -24,10 +24,10 @@ struct Case {
   double p;
   bool causal, biased, dropped;
   int64_t window;
-  double strength = 1;
-  std::vector<Real> q, k, v, grad_out, mask, out, lse, entropy, top, mean, delta, grad_q, grad_k, grad_v;
+  double strength = 0.5;
+  std::vector<Real> q, k, v, grad_out, mask, out, lse, entropy, top, mean, highest, delta, grad_q, grad_k, grad_v;
   std::vector<uint8_t> key_mask;
-  std::vector<double> powers, slopes, strengths, grad_p;
+  std::vector<double> powers, slopes, strengths, grad_strength, grad_p;
   Problem problem{};
 };
 
@@ -48,10 +48,11 @@ static void prepare(Case& c) {
   const int64_t dtype = sizeof(Real) == 4 ? kFloat32 : kFloat64;
   fill(c.q, rows * n.width), fill(c.k, keys * n.width), fill(c.v, keys * n.value_width);
   fill(c.grad_out, rows * n.value_width), fill(c.mask, rows * n.keys);
-  for (auto* x : {&c.lse, &c.entropy, &c.top, &c.mean, &c.delta}) x->assign(size_t(rows), 0);
+  for (auto* x : {&c.lse, &c.entropy, &c.top, &c.mean, &c.highest, &c.delta}) x->assign(size_t(rows), 0);
   c.out.assign(c.grad_out.size(), 0);
   c.grad_q.assign(c.q.size(), 0), c.grad_k.assign(c.k.size(), 0), c.grad_v.assign(c.v.size(), 0);
   c.powers.assign(size_t(n.heads), c.p), c.slopes.assign(size_t(n.heads), 0.1);
+  c.strengths.assign(size_t(n.heads), c.strength), c.grad_strength.assign(size_t(n.batch * n.heads), 0);
   c.grad_p.assign(size_t(n.batch * n.heads), 0), c.key_mask.assign(size_t(n.batch * n.keys), 1);
   c.key_mask.back() = 0;
   Problem& x = c.problem;
@@ -65,8 +66,10 @@ static void prepare(Case& c) {
     x.slopes = c.slopes.data();
   }
   x.p = c.powers.data(), x.out = c.out.data(), x.lse = c.lse.data(), x.entropy = c.entropy.data();
-  x.max_probability = c.top.data(), x.mean_distance = c.mean.data(), x.delta = c.delta.data();
+  x.max_probability = c.top.data(), x.mean_distance = c.mean.data(), x.highest = c.highest.data();
+  x.delta = c.delta.data();
   x.grad_q = c.grad_q.data(), x.grad_k = c.grad_k.data(), x.grad_v = c.grad_v.data();
+  x.strength = c.strengths.data(), x.grad_strength = c.grad_strength.data();
   x.grad_p = c.kernel == kLp ? c.grad_p.data() : nullptr;
   x.batch = n.batch, x.heads = n.heads, x.kv_heads = n.kv_heads, x.queries = n.queries, x.keys = n.keys;
   x.width = n.width, x.value_width = n.value_width, x.kernel = c.kernel, x.causal = c.causal, x.window = c.window;
@@ -135,8 +138,8 @@ static bool near(const char* what, const Case& c, double got, double wanted) {
   return fine;
 }
 
-static double slope(Case& c, Real& x) {
-  const Real kept = x, step = Real(1e-3);
+template <class T> static double slope(Case& c, T& x) {
+  const T kept = x, step = T(1e-3);
   x = kept + step;
   const double up = plain_loss(c), width = double(x) - kept;
   x = kept - step;
@@ -155,8 +158,6 @@ static double loss_of(const Case& c) {
 static bool check_decoding(Case& c) {
   prepare(c);
   bool fine = true;
-  c.strength = 0.5;
-  c.strengths.assign(size_t(c.n.heads), c.strength), c.problem.strength = c.strengths.data();
   for (int64_t threads : {1, 2}) {
     c.problem.threads = threads;
     c.out.assign(c.out.size(), 0);
@@ -177,6 +178,9 @@ static bool check(Case& c) {
   for (auto [x, grad] : {std::pair{&c.q, &c.grad_q}, {&c.k, &c.grad_k}, {&c.v, &c.grad_v}})
     for (size_t at : {size_t(0), x->size() / 2, x->size() - 1})
       fine &= near("slope", c, (*grad)[at], slope(c, (*x)[at]));
+  double of_strength = 0;
+  for (double part : c.grad_strength) of_strength += part;
+  fine &= near("slope of the strength", c, of_strength, slope(c, c.strength));
   return fine;
 }
 
@@ -186,7 +190,7 @@ static std::vector<double> powers_of(int64_t kernel) {
 
 int main() {
   bool fine = true;
-  for (int64_t kernel = kDot; kernel <= kLinf2; kernel++) {
+  for (int64_t kernel = kDot; kernel <= kCosine; kernel++) {
     for (double p : powers_of(kernel)) {
       std::vector<Case> cases;
       cases.push_back({{1, 2, 1, 3, 65, 6, 5}, kernel, p, false, false, false, 0});

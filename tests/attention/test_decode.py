@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from heed.attention import distance_attention
 from heed.attention.distance import native, reference
 from heed.attention.distance.call import Call, Forward, Request
 from heed.attention.metric import metric_of
-from heed.errors import InputError
 
 pytestmark = pytest.mark.skipif(not native.status().available, reason=f"no kernel: {native.status().reason}")
 
@@ -43,25 +41,22 @@ def request(
     p = p or (2.5 if metric.needs_p else None)
     power = None if p is None else torch.full((head,), p, dtype=wide)
     options = {"q_offset": keys - queries, "p": power, **options}
-    call = Call(q, k, v, metric.kernel or "", **options)
     strength = torch.linspace(0.5, 1.5, head, dtype=wide) * metric.calibrated(width, p)
-    return Request(metric, strength, call)
+    return Request(metric, Call(q, k, v, metric.kernel or "", strength, **options))
 
 
 def decoded(r: Request, variant: str | None = None) -> Forward:
     """By the kernel, with the distances of the request."""
-    forward = native.forward(r.unfolded() if native.decodes(r.call) else r.folded(), variant=variant)
-    strength = r.strength.view(-1, 1) if isinstance(r.strength, Tensor) else r.strength
-    mean = (forward.mean_distance / strength + r.shift).masked_fill(forward.lse == -torch.inf, 0.0)
-    return forward._replace(lse=forward.lse - strength * r.shift, mean_distance=mean)
+    forward = native.forward(r.call, variant=variant)
+    mean = (forward.mean_distance + r.shift).masked_fill(forward.lse == -torch.inf, 0.0)
+    return forward._replace(lse=forward.lse - r.call.strength.view(-1, 1) * r.shift, mean_distance=mean)
 
 
 def plain(r: Request, dtype: torch.dtype) -> Forward:
-    names = [x for x in ("q", "k", "v", "p", "alibi", "mask") if getattr(r.call, x) is not None]
+    names = [x for x in ("q", "k", "v", "strength", "p", "alibi", "mask") if getattr(r.call, x) is not None]
     given = {x: getattr(r.call, x) for x in names}
     given = {x: t.to(dtype) if t.is_floating_point() else t for x, t in given.items()}
-    assert isinstance(r.strength, Tensor)
-    return reference.attend(replace(r, strength=r.strength.to(dtype), call=replace(r.call, **given)))[0]
+    return reference.attend(replace(r, call=replace(r.call, **given)))[0]
 
 
 def check(r: Request, variants: tuple[str, ...] = VARIANTS) -> None:
@@ -70,7 +65,7 @@ def check(r: Request, variants: tuple[str, ...] = VARIANTS) -> None:
     allowed = exact if double else plain(r, torch.float32)
     for variant in variants:
         got = decoded(r, variant)
-        for what, truth in exact._asdict().items():
+        for what, truth in list(exact._asdict().items())[:-1]:  # the engine's own `highest` last
             value, same = getattr(got, what).double(), getattr(allowed, what).double()
             finite = truth.isfinite()
             assert torch.equal(value.isfinite(), finite), (variant, what)
@@ -208,7 +203,6 @@ def test_16_bits_are_widened_exactly(name, dtype):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_public_function_decodes_with_and_without_a_derivative(name):
-    """Where a derivative may be asked for, λ·c is folded into the keys; else it is beside them."""
     torch.manual_seed(0)
     q, k, v = torch.randn(1, 4, 1, 16), torch.randn(1, 2, 200, 16), torch.randn(1, 2, 200, 16)
     lam = torch.tensor([0.5, 1.0, 1.5, 2.0])
@@ -216,21 +210,9 @@ def test_the_public_function_decodes_with_and_without_a_derivative(name):
     aux = "lse", "entropy", "max_probability", "mean_distance"
     for strength in (lam, 1.3):
         without, rows = distance_attention(q, k, v, lam=strength, return_aux=aux, **options)
-        folded, same = distance_attention(q.clone().requires_grad_(), k, v, lam=strength, return_aux=aux, **options)
-        assert folded.requires_grad
+        with_one, same = distance_attention(q.clone().requires_grad_(), k, v, lam=strength, return_aux=aux, **options)
+        assert with_one.requires_grad
         assert not without.requires_grad
-        torch.testing.assert_close(without, folded.detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(without, with_one.detach(), rtol=1e-4, atol=1e-5)
         for what in aux:
             torch.testing.assert_close(getattr(rows, what), getattr(same, what).detach(), rtol=1e-4, atol=1e-4)
-
-
-def test_the_operator_is_one_of_torchs_own():
-    r = request("l2", 1, 70, 16).unfolded()
-    where = (r.mask, r.key_mask, r.causal, r.q_offset, r.window, r.alibi)
-    inputs = (r.q, r.k, r.v, None, "fused", r.kernel, *where, 0.0, None, r.strength)
-    torch.library.opcheck(torch.ops.heed.distance_decode.default, inputs)
-
-
-def test_an_unfolded_call_of_many_rows_is_refused():
-    with pytest.raises(InputError, match="expected a folded call for 9 queries, found an unfolded one"):
-        native.forward(request("l1", 9, 20, 4).unfolded())

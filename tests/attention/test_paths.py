@@ -68,7 +68,7 @@ def assert_as_exact_as_plain(
 ) -> None:
     """The root mean square error of each value is at most twice that of plain torch, and eight roundings.
 
-    Plain torch can be exact where a path cannot: λ·c is folded into q and k and rounded there, the cosine loses a 1.
+    Plain torch can be exact where a path cannot: the cosine loses a 1, the square ‖q‖².
     """
     for what, truth in exact.items():
         finite = truth.isfinite()
@@ -116,7 +116,8 @@ def plain_16_bits(name: str, q: Tensor, k: Tensor, v: Tensor, **options: Any) ->
     """Every step in the dtype of the inputs, as straightforward code would do it."""
     request = read(q, k, v, metric=name, **options)
     p = None if request.call.p is None else request.call.p.view(-1, 1, 1).to(q.dtype)
-    return (-request.strength * request.metric.distance(q, k, p)).softmax(-1) @ v
+    strength = request.call.strength.view(-1, 1, 1).to(q.dtype)
+    return (-strength * request.metric.distance(q, k, p)).softmax(-1) @ v
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -235,11 +236,12 @@ def test_operators_keep_the_rules_of_torch(engine: str) -> None:
     q, k, v = (torch.randn(1, 2, 5, 4, requires_grad=True) for _ in range(3))
     p = torch.tensor([1.5, 3.0], requires_grad=True)
     mask, seed = torch.randn(1, 1, 5, 5), torch.tensor(3)
-    call = (q, k, v, p, engine, "lp", mask, None, True, 0, 3, None, 0.2, seed)
+    strength = torch.tensor([0.5, 1.5], requires_grad=True)
+    call = (q, k, v, strength, p, engine, "lp", mask, None, True, 0, 3, None, 0.2, seed)
     torch.library.opcheck(torch.ops.heed.distance_forward.default, call)
-    out, lse, *_ = torch.ops.heed.distance_forward(*(x.detach() if isinstance(x, Tensor) else x for x in call))
+    out, lse, _, *rows = torch.ops.heed.distance_forward(*(x.detach() if isinstance(x, Tensor) else x for x in call))
     call = tuple(x.detach() if isinstance(x, Tensor) else x for x in call)
-    backward = (*call, out, lse, torch.randn_like(out), torch.randn_like(lse), True)
+    backward = (*call, out, *rows, torch.randn_like(out), torch.randn_like(lse), True, True)
     torch.library.opcheck(torch.ops.heed.distance_backward.default, backward)
 
 

@@ -169,9 +169,9 @@ from heed.attention.distance.call import Call
 
 def shared(kernel, kind, dtype, width):
     x = torch.zeros(1, 1, 1, width, dtype=dtype)
-    constants = triton_path._constants(Call(x, x, x, kind, causal=True))
+    constants = triton_path._constants(Call(x, x, x, kind, torch.ones(1), causal=True))
     warps, name = constants.pop("num_warps"), {torch.bfloat16: "*bf16", torch.float32: "*fp32"}[dtype]
-    terms = kernels.Terms("*fp32", "*u8", ("i64",) * 4, "*u8", "*fp32", "i32", "i32")
+    terms = kernels.Terms("*fp32", "*fp32", "*u8", ("i64",) * 4, "*u8", "*fp32", "i32", "i32")
     known = {"sizes": kernels.Sizes(*["i32"] * 6), "terms": terms, "dropout": kernels.Dropout("*i64", "i32", "fp32")}
     known |= {part: name for part in ("q", "k", "v", "grad_out")} | {part: "constexpr" for part in constants}
     signature = {part: known.get(part, "*fp32") for part in kernel.arg_names}

@@ -11,7 +11,7 @@ from heed.attention.scale import Distance, P, UnitScale
 from heed.errors import InputError
 
 Degree = Literal[1, 2]
-Kernel = Literal["dot", "l1", "l2", "sqeuclidean", "lp", "chebyshev", "l21", "linf2"]
+Kernel = Literal["dot", "l1", "l2", "sqeuclidean", "lp", "cosine", "chebyshev", "l21", "linf2"]
 
 _ALSO_CALLED = {
     "manhattan": "l1",
@@ -179,7 +179,7 @@ _ALL = (
     Metric("l2", _l2, 1, kernel="l2", rope_invariant=True, unit_scale=scale.l2),
     Metric("sqeuclidean", _sqeuclidean, 2, kernel="sqeuclidean", rope_invariant=True, unit_scale=scale.sqeuclidean),
     Metric("lp", _lp, 1, needs_p=True, kernel="lp", unit_scale=scale.lp),
-    Metric("cosine", _cosine, None, kernel="dot", rope_invariant=True, unit_scale=scale.cosine),
+    Metric("cosine", _cosine, None, kernel="cosine", rope_invariant=True, unit_scale=scale.cosine),
     Metric("chebyshev", _chebyshev, 1, kernel="chebyshev"),
     Metric("l21", _l21, 1, kernel="l21", rope_invariant=True, paired=True, unit_scale=scale.l21),
     Metric("linf2", _linf2, 1, kernel="linf2", rope_invariant=True, paired=True),

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heed.attention.distance import fused, native, reference, sdpa
-from heed.attention.distance.call import Forward, Request
+from heed.attention.distance import fused, reference, sdpa
+from heed.attention.distance.call import Forward, Request, directed
 from heed.attention.distance.choose import Backend, Choice, choose
 from heed.attention.distance.fused import Engine
 from heed.attention.distance.listening import tell
@@ -143,22 +143,14 @@ def _fast(request: Request, path: Engine | Literal["sdpa"], wanted: frozenset[st
     if path == "sdpa":
         out, forward = sdpa.attend(request), None
         if wanted - {"weights"}:
-            forward = fused.attend(_without_values(request).folded(), "tiled")
+            forward = fused.attend(directed(_without_values(request).call), "tiled")
     else:
-        decodes = path == "fused" and native.decodes(request.call) and not _differentiates(request)
-        forward = fused.decode(request.unfolded()) if decodes else fused.attend(request.folded(), path)
+        forward = fused.attend(request.call if path == "fused" else directed(request.call), path)
         out = forward.out
     if forward is not None and wanted:
-        forward = _unfolded(request, forward)
+        forward = _shifted(request, forward)
     weights = reference.attend(_without_values(request), weights=True)[1] if "weights" in wanted else None
     return out, _aux(forward, weights, wanted)
-
-
-def _differentiates(request: Request) -> bool:
-    """Whether a derivative of what is computed now may be asked for."""
-    call = request.call
-    given = (call.q, call.k, call.v, call.p, request.strength)
-    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given)
 
 
 def _without_values(request: Request) -> Request:
@@ -166,12 +158,12 @@ def _without_values(request: Request) -> Request:
     return replace(request, call=replace(call, v=call.v[..., :0], dropout_p=0.0, seed=None))
 
 
-def _unfolded(request: Request, forward: Forward) -> Forward:
-    """Row values in the terms of the request: with the constant of its distance, and distances without λ·c."""
-    strength = request.strength
-    factor = strength.view(-1, 1) if isinstance(strength, Tensor) else strength
-    mean = (forward.mean_distance / factor + request.shift).masked_fill(forward.lse == -torch.inf, 0.0)
-    return forward._replace(lse=forward.lse - factor * request.shift, mean_distance=mean)
+def _shifted(request: Request, forward: Forward) -> Forward:
+    """Row values with the constant of the distance that the kernel leaves out."""
+    if not request.shift:
+        return forward
+    mean = (forward.mean_distance + request.shift).masked_fill(forward.lse == -torch.inf, 0.0)
+    return forward._replace(lse=forward.lse - request.call.strength.view(-1, 1) * request.shift, mean_distance=mean)
 
 
 def _aux(forward: Forward | None, weights: Tensor | None, wanted: frozenset[str]) -> Aux:

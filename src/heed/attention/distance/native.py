@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from heed.attention.distance import build
-from heed.attention.distance.call import Call, Forward, Grads
+from heed.attention.distance.call import Call, Forward, Grads, Rows
 from heed.errors import InputError
 from heed.settings import settings
 
@@ -51,7 +51,7 @@ class _Problem(ctypes.Structure):
             (name, _POINTER)
             for name in ("p", "slopes", "strength", "out", "lse", "entropy", "max_probability", "mean_distance")
         ),
-        *((name, _POINTER) for name in ("delta", "grad_q", "grad_k", "grad_v", "grad_p")),
+        *((name, _POINTER) for name in ("highest", "delta", "grad_q", "grad_k", "grad_v", "grad_strength", "grad_p")),
         *((name, _INT) for name in ("batch", "heads", "kv_heads", "queries", "keys", "width", "value_width")),
         *((name, _INT) for name in ("kernel", "causal", "q_offset", "window")),
         *((name, _INT) for name in ("double_precision", "threads", "parts")),
@@ -96,59 +96,59 @@ def variants() -> tuple[str, ...]:
 
 
 def decodes(call: Call) -> bool:
-    """Whether `forward` reads the keys once, as they lie: only then may a call be unfolded (`Request.unfolded`)."""
+    """Whether `forward` reads the keys once, as they lie."""
     return bool(call.q.shape[2] * (call.q.shape[1] // call.k.shape[1]) <= _FEW_ROWS)
 
 
 def forward(call: Call, *, variant: str | None = None) -> Forward:
     """Output in v's dtype and the row statistics of `Forward`, by the variant of `status` or the one named.
 
-    Raises `InputError` for what the kernel cannot do: a device other than the CPU, no kernel here (`status`), or an
-    unfolded call of more rows than `decodes`.
+    Raises `InputError` for what the kernel cannot do: a device other than the CPU, or no kernel here (`status`).
     """
-    if not decodes(call) and (call.strength is not None or call.kernel == "cosine"):
-        raise InputError(f"the CPU kernel: expected a folded call for {call.q.shape[2]} queries, found an unfolded one")
     problem, _held = _problem(call)
     new = partial(torch.empty, dtype=_wide(call.q))
     out = new(*call.q.shape[:3], call.v.shape[3])
-    rows = [new(call.q.shape[:3]) for _ in range(4)]
-    problem.out = out.data_ptr()
-    problem.lse, problem.entropy, problem.max_probability, problem.mean_distance = (x.data_ptr() for x in rows)
+    rows = Forward(out, *(new(call.q.shape[:3]) for _ in range(5)))
+    for name, value in rows._asdict().items():
+        setattr(problem, name, value.data_ptr())
     if decodes(call):
         problem.threads = max(1, min(problem.threads, (call.k.numel() + call.v.numel()) // _THREAD_NUMBERS))
     _run(problem, _DECODE if decodes(call) else _FORWARD, variant)
-    return Forward(out.to(call.v.dtype), *rows)
+    return rows._replace(out=out.to(call.v.dtype))
 
 
 def backward(
     call: Call,
-    out: Tensor,
-    lse: Tensor,
+    of_rows: Rows,
     grad_out: Tensor,
-    delta: Tensor,
     *,
+    needs_strength: bool = True,
     needs_p: bool = True,
     variant: str | None = None,
 ) -> Grads:
-    """Gradients of q, k and v in their dtypes and, where the kernel is "lp" and ``needs_p``, of p.
+    """Gradients of q, k and v in their dtypes, of strength where needed, and of p where needed and the kernel is "lp".
 
-    ``delta`` [B, H, Q] is rowsum(out · grad_out) - grad_lse, and stands for ``out``. Weights are computed again from
-    ``lse``. Raises as `forward` does.
+    Weights are computed again from the logsumexp. Raises as `forward` does.
     """
     problem, _held = _problem(call)
     wide = _wide(call.q)
-    lse, delta = lse.to(wide).contiguous(), delta.to(wide).contiguous()
-    problem.lse, problem.delta, problem.grad_out = lse.data_ptr(), delta.data_ptr(), _array(grad_out)
+    of_rows = Rows(*(x.to(wide).contiguous() for x in of_rows))
+    for name, value in of_rows._asdict().items():
+        setattr(problem, name, value.data_ptr())
+    problem.grad_out = _array(grad_out)
     problem.parts = _parts(call)
     q = torch.zeros(call.q.shape, dtype=wide)
     k, v = (torch.zeros(problem.parts, *x.shape, dtype=wide) for x in (call.k, call.v))
     problem.grad_q, problem.grad_k, problem.grad_v = q.data_ptr(), k.data_ptr(), v.data_ptr()
-    p = torch.zeros(problem.parts, *call.q.shape[:2], dtype=torch.float64) if call.p is not None and needs_p else None
-    problem.grad_p = None if p is None else p.data_ptr()
+    per_head = (problem.parts, *call.q.shape[:2])
+    strength = torch.zeros(per_head, dtype=torch.float64) if needs_strength else None
+    p = torch.zeros(per_head, dtype=torch.float64) if call.p is not None and needs_p else None
+    problem.grad_strength, problem.grad_p = (None if x is None else x.data_ptr() for x in (strength, p))
     _run(problem, _BACKWARD, variant)
     k, v = (x[0] if len(x) == 1 else x.sum(0) for x in (k, v))
     q, k, v = (x.to(call.q.dtype) for x in (q, k, v))
-    return Grads(q, k, v, None if p is None or call.p is None else p.sum((0, 1)).to(call.p.dtype))
+    strength, p = (None if x is None else x.sum((0, 1)).to(call.strength.dtype) for x in (strength, p))
+    return Grads(q, k, v, strength, p)
 
 
 @cache
@@ -196,15 +196,14 @@ def _problem(call: Call) -> tuple[_Problem, list[Tensor | None]]:
         raise InputError(f"the CPU kernel: expected tensors on the CPU, found {call.q.device}; move them there")
     batch, heads, queries, width = call.q.shape
     kv_heads, keys, value_width = call.k.shape[1], call.k.shape[2], call.v.shape[3]
-    p, slopes, strength = (
-        None if x is None else x.detach().to(torch.float64).contiguous() for x in (call.p, call.alibi, call.strength)
-    )
+    p, slopes = (None if x is None else _double(x) for x in (call.p, call.alibi))
+    strength = _double(call.strength)
     mask = None if call.mask is None else call.mask.expand(batch, heads, queries, keys)
     dropout_p = 0.0 if call.seed is None else call.dropout_p
     problem = _Problem(
         q=_array(call.q), k=_array(call.k), v=_array(call.v), mask=_array(mask), key_mask=_array(call.key_mask),
         p=None if p is None else p.data_ptr(), slopes=None if slopes is None else slopes.data_ptr(),
-        strength=None if strength is None else strength.data_ptr(),
+        strength=strength.data_ptr(),
         batch=batch, heads=heads, kv_heads=kv_heads, queries=queries, keys=keys, width=width, value_width=value_width,
         kernel=_KERNELS.index(call.kernel), causal=call.causal, q_offset=call.q_offset, window=call.window or 0,
         double_precision=call.q.dtype == torch.float64, threads=torch.get_num_threads(), parts=1,
@@ -228,6 +227,10 @@ def _parts(call: Call) -> int:
     if call.q.itemsize < size:
         budget -= call.q.numel() * size
     return max(1, min(wanted, budget // max(own, 1)))
+
+
+def _double(x: Tensor) -> Tensor:
+    return x.detach().to(torch.float64).contiguous()
 
 
 def _array(x: Tensor | None) -> _Array:

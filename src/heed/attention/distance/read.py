@@ -56,6 +56,7 @@ def read(q: Tensor, k: Tensor, v: Tensor, **options: Unpack[Options]) -> Request
         k,
         v,
         metric.kernel or "",
+        _strength(options.get("lam", 1.0), options.get("scale", "unit_variance"), metric, p, q),
         p=None if p is None else _per_head("p", p, q),
         mask=_mask(options.get("attn_mask"), q, k),
         key_mask=_key_mask(options.get("key_mask"), k),
@@ -66,9 +67,7 @@ def read(q: Tensor, k: Tensor, v: Tensor, **options: Unpack[Options]) -> Request
         dropout_p=_dropout(options.get("dropout_p", 0.0)),
         seed=_seed(options.get("seed"), options.get("dropout_p", 0.0)),
     )
-    return Request(
-        metric, _strength(options.get("lam", 1.0), options.get("scale", "unit_variance"), metric, p, q), call
-    )
+    return Request(metric, call)
 
 
 def wide_dtype(x: Tensor) -> torch.dtype:
@@ -126,8 +125,8 @@ def _power(metric: Metric, p: float | Tensor | None, q: Tensor) -> float | Tenso
     return p if isinstance(p, Tensor) else float(p)
 
 
-def _strength(lam: float | Tensor, scale: Scale, metric: Metric, p: float | Tensor | None, q: Tensor) -> float | Tensor:
-    """λ·c as a float, or a tensor for each head where either is a tensor."""
+def _strength(lam: float | Tensor, scale: Scale, metric: Metric, p: float | Tensor | None, q: Tensor) -> Tensor:
+    """λ·c of each head."""
     _positive("lam", lam, q)
     factor: float | Tensor
     if scale == "sqrt_dim":
@@ -141,7 +140,7 @@ def _strength(lam: float | Tensor, scale: Scale, metric: Metric, p: float | Tens
         raise InputError(f"scale: expected 'sqrt_dim', 'unit_variance' or a number > 0, found {scale!r}")
     if isinstance(lam, Tensor) or isinstance(factor, Tensor):
         return _per_head("lam", lam, q) * (_per_head("p", factor, q) if isinstance(factor, Tensor) else factor)
-    return float(lam) * factor
+    return _per_head("lam", float(lam) * factor, q)
 
 
 def _per_head(name: str, value: float | Tensor, q: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from heed.attention.distance.call import Forward, Request
-from heed.attention.distance.tile import Tile, biased, dropped, grouped, steps, wide, without_autocast
+from heed.attention.distance.call import Forward, Request, wide
+from heed.attention.distance.tile import Tile, biased, dropped, grouped, steps, without_autocast
 from heed.attention.scale import between
 
 _ELEMENTS = 1 << 22
@@ -47,17 +47,17 @@ def _rows(request: Request, rows: slice, weights: bool) -> tuple[Forward, Weight
     tile = Tile(rows, slice(0, call.k.shape[2]))
     with without_autocast(call.q):
         distance = _distance(request, rows)
-        strength = request.strength
-        logits = -(strength.view(-1, 1, 1) if isinstance(strength, Tensor) else strength) * distance
-        logits = biased(call, logits, tile)
+        logits = biased(call, -call.strength.view(-1, 1, 1) * distance, tile)
         empty = (logits == -torch.inf).all(-1, keepdim=True)
+        highest = logits.amax(-1)
         logits = logits.masked_fill(empty, 0.0)
         p = logits.softmax(-1).masked_fill(empty, 0.0)
         lse = logits.logsumexp(-1).masked_fill(empty[..., 0], -torch.inf)
         attended = grouped(dropped(call, p, tile), call.k) @ wide(call.v).unsqueeze(2)
         out = attended.flatten(1, 2).to(call.v.dtype)
         mean = (p * distance.masked_fill(p == 0, 0.0)).sum(-1)
-        return Forward(out, lse, torch.special.entr(p).sum(-1), p.amax(-1), mean), p if weights else None
+        entropy = torch.special.entr(p).sum(-1)
+        return Forward(out, lse, entropy, p.amax(-1), mean, highest), p if weights else None
 
 
 def _distance(request: Request, rows: slice) -> Float[Tensor, "B H q T"]:

@@ -1,6 +1,6 @@
 """Distances that are a dot product in disguise, by `torch.nn.functional.scaled_dot_product_attention`.
 
-Softmax does not see what is constant along a row, so ``-a²‖q - k‖²`` may lose ``‖aq‖²`` and is
+Softmax does not see what is constant along a row, so ``-c‖q - k‖²`` may lose ``c‖q‖²``: with a = √c it is
 ``[2aq, 1] · [ak, -‖ak‖²]``; ``-c(1 - cos)`` is c times a product of directions. Values are padded to the width of the
 queries, without which torch leaves its fused kernel. A second derivative is refused as on every fast path: some of
 torch's kernels have one, those that run on a CPU have none.
@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from heed.attention.distance.call import Call, Request
+from heed.attention.distance.call import Call, Request, directed, wide
 from heed.attention.distance.fused import refuse
-from heed.attention.distance.tile import Tile, biased, grouped, reach, steps, visible, wide
+from heed.attention.distance.tile import Tile, biased, grouped, reach, steps, visible
 
 _STEP = 16
 """Widths that the fused kernels of torch take without a remainder."""
@@ -27,7 +27,7 @@ _MASK_ELEMENTS = 1 << 22
 
 def attend(request: Request) -> Float[Tensor, "B H Q E"]:
     """Output of a dot, cosine or sqeuclidean request without dropout; never a matrix of rows by keys."""
-    call = _once(request.folded())
+    call = _once(_folded(directed(request.call)))
     width = call.v.shape[-1]
     q, k = (call.q, call.k) if call.kernel == "dot" else _augmented(call)
     widest = max(q.shape[-1], width)
@@ -37,6 +37,20 @@ def attend(request: Request) -> Float[Tensor, "B H Q E"]:
         return _product(call, None, causal=call.causal)[..., :width]
     step = max(1, _MASK_ELEMENTS // (call.q.shape[0] * call.q.shape[1] * call.k.shape[2]))
     return torch.cat([_stretch(call, some) for some in steps(rows, step)], 2)[..., :width]
+
+
+def _folded(call: Call) -> Call:
+    """The same logits without a factor. Where heads of squares share keys, keys and values are repeated."""
+    if call.kernel == "dot":
+        return replace(call, q=_times(call.q, call.strength))
+    factor, repeats = call.strength.sqrt(), call.q.shape[1] // call.k.shape[1]
+    k, v = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (call.k, call.v))
+    return replace(call, q=_times(call.q, factor), k=_times(k, factor), v=v)
+
+
+def _times(x: Tensor, factor: Float[Tensor, " H"]) -> Tensor:
+    """Scale x by one number for each head, in the dtype of x; 16 bits are rounded once."""
+    return (wide(x) * factor.view(-1, 1, 1)).to(x.dtype)
 
 
 class _Once(torch.autograd.Function):

@@ -78,11 +78,6 @@ def dropped(call: Call, weights: Float[Tensor, "B H q t"], tile: Tile) -> Float[
     return weights * kept(call.seed, call.dropout_p, head, row, key) / (1 - call.dropout_p)
 
 
-def wide(x: Tensor) -> Tensor:
-    """fp32 for 16 bits, the tensor itself otherwise."""
-    return x if x.itemsize >= 4 else x.float()
-
-
 def grouped(x: Float[Tensor, "B H q n"], k: Float[Tensor, "B K T D"]) -> Float[Tensor, "B K G q n"]:
     """Query heads by the key head that serves them."""
     return x.reshape(x.shape[0], k.shape[1], x.shape[1] // k.shape[1], *x.shape[2:])

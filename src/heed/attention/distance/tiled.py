@@ -1,9 +1,10 @@
 """Distance attention in tiles of plain torch: no compiler, no matrix of rows by keys, on any device.
 
-The forward pass holds the logits of one stretch of rows; the backward pass recomputes them tile by tile from the
-logsumexp. Every metric that has a kernel; the slow path for machines where no faster one can run.
+The forward pass holds the logits of one stretch of rows; the backward pass recomputes them tile by tile. Every metric
+that has a kernel; the slow path for machines where no faster one can run.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heed.attention.distance.call import Call, Forward, Grads
-from heed.attention.distance.tile import Tile, biased, dropped, grouped, reach, steps, wide
+from heed.attention.distance.call import Call, Forward, Grads, Rows, wide
+from heed.attention.distance.tile import Tile, biased, dropped, grouped, reach, steps
 from heed.attention.metric import METRICS
 
 _LOGITS = 1 << 20
@@ -23,55 +24,61 @@ _DIFFERENCES = 1 << 18
 
 
 def forward(call: Call) -> Forward:
-    """Output and row statistics of a folded call."""
+    """Output and row statistics of a call."""
     dtype, call = call.v.dtype, _wide(call)
     parts = []
     for rows in _stretches(call):
         tile = Tile(rows, reach(call, rows))
         distance = torch.cat([_distance(call, Tile(rows, keys)) for keys in _pieces(call, tile)], -1)
-        logits = biased(call, -distance, tile)
+        logits = _logits(call, distance, tile)
         lse = logits.logsumexp(-1)
-        p = _weights(logits, lse)
+        highest = logits.amax(-1)
+        p = _below(logits, highest).exp_()
+        p = p * _inverse(p.sum(-1, keepdim=True))
         mean = (p * distance.masked_fill(p == 0, 0.0)).sum(-1)
         out = grouped(dropped(call, p, tile), call.k) @ call.v[:, :, tile.keys].unsqueeze(2)
-        parts.append((out.flatten(1, 2), lse, torch.special.entr(p).sum(-1), p.amax(-1), mean))
+        parts.append((out.flatten(1, 2), lse, torch.special.entr(p).sum(-1), p.amax(-1), mean, highest))
     out, *statistics = (torch.cat(values, 2) for values in zip(*parts, strict=True))
     return Forward(out.to(dtype), *statistics)
 
 
 def backward(
     call: Call,
-    out: Float[Tensor, "B H Q E"],
-    lse: Float[Tensor, "B H Q"],
+    of_rows: Rows,
     grad_out: Float[Tensor, "B H Q E"],
-    delta: Float[Tensor, "B H Q"],
     *,
+    needs_strength: bool = True,
     needs_p: bool = True,
 ) -> Grads:
-    """Gradients of q, k, v and, where it has one and ``needs_p``, of p.
+    """Gradients of q, k and v, of strength where it is needed, and of p where it is and the kernel has one.
 
-    ``delta`` is ``(out · grad_out).sum(-1) - grad_lse``. At q = k and at equal coordinates they are 0; coordinates that
-    are equally largest share.
+    At q = k and at equal coordinates they are 0; coordinates that are equally largest share.
     """
-    del out
     dtype, call, grad_out = call.q.dtype, _wide(call), wide(grad_out)
+    max_probability, mean_distance, highest, delta = of_rows
     grads = Grads(torch.zeros_like(call.q), torch.zeros_like(call.k), torch.zeros_like(call.v))
+    grad_strength = torch.zeros_like(call.strength) if needs_strength else None
     grad_p = torch.zeros_like(call.p) if call.p is not None and needs_p else None
     for rows in _stretches(call):
         for keys in _pieces(call, Tile(rows, reach(call, rows))):
             tile = Tile(rows, keys)
             distance = _distance(call, tile)
-            p = _weights(biased(call, -distance, tile), lse[:, :, rows])
+            below = _below(_logits(call, distance, tile), highest[:, :, rows])
+            p = below.exp_() * max_probability[:, :, rows, None]
             above = grouped(grad_out[:, :, rows], call.k)
             grads.v[:, :, keys] += _by_group(grouped(dropped(call, p, tile), call.k), above)
             grad_p_tile = (above @ call.v[:, :, keys].unsqueeze(2).transpose(-1, -2)).flatten(1, 2)
             slope = p * (delta[:, :, rows, None] - dropped(call, grad_p_tile, tile))
+            if grad_strength is not None:
+                apart = (distance - mean_distance[:, :, rows, None]).masked_fill(p == 0, 0.0)
+                grad_strength += (slope * apart).sum((0, 2, 3))
+            slope = slope * call.strength.view(-1, 1, 1)
             at_q, at_k = _pulled(call, tile, distance, slope)
             grads.q[:, :, rows] += at_q
             grads.k[:, :, keys] += at_k
             if grad_p is not None:
                 grad_p += (slope * _power_slope(call, tile, distance)).sum((0, 2, 3))
-    return Grads(grads.q.to(dtype), grads.k.to(dtype), grads.v.to(dtype), grad_p)
+    return Grads(grads.q.to(dtype), grads.k.to(dtype), grads.v.to(dtype), grad_strength, grad_p)
 
 
 def _wide(call: Call) -> Call:
@@ -93,9 +100,13 @@ def _pieces(call: Call, tile: Tile) -> list[slice]:
     ]
 
 
-def _weights(logits: Tensor, lse: Tensor) -> Tensor:
-    """Weights from logits; a row that sees nothing (lse -inf) has none, NaN stays NaN."""
-    return (logits - lse.masked_fill(lse == -torch.inf, 0.0)[..., None]).exp_()
+def _below(logits: Tensor, highest: Tensor) -> Tensor:
+    """Logits less the highest; those of a row that sees nothing stay -inf, NaN stays NaN."""
+    return logits - highest.masked_fill(highest == -torch.inf, 0.0)[..., None]
+
+
+def _logits(call: Call, distance: Tensor, tile: Tile) -> Float[Tensor, "B H q t"]:
+    return biased(call, -call.strength.view(-1, 1, 1) * distance, tile)
 
 
 def _distance(call: Call, tile: Tile) -> Float[Tensor, "B H q t"]:
@@ -187,9 +198,10 @@ _CHANGES: dict[str, Change] = {
 
 
 def _power_slope(call: Call, tile: Tile, distance: Tensor) -> Float[Tensor, "B H q t"]:
-    """``d dist / d p = (dist / p) Σ r^p ln r`` with ``r = |δ| / dist``, whose p-th powers sum to one."""
+    """Of the power mean, ``(dist / p) (Σ r^p ln r + ln D / p)``, with ``r = |δ| / dist``: Σ r^p = 1."""
     q, k, p = _operands(call, tile)
     assert p is not None
     distance = grouped(distance, call.k)
     ratio = (q.unsqueeze(-2) - k.unsqueeze(-3)).abs() * _inverse(distance).unsqueeze(-1)
-    return (distance / p * torch.xlogy(ratio ** p.unsqueeze(-1), ratio).sum(-1)).flatten(1, 2)
+    total = torch.xlogy(ratio ** p.unsqueeze(-1), ratio).sum(-1) + math.log(q.shape[-1]) / p
+    return (distance / p * total).flatten(1, 2)

@@ -1,7 +1,7 @@
 """Triton kernels of distance attention: one forward, one backward for queries, one for keys and values.
 
 No S×S tensor: a program owns a block of rows and walks over blocks of the other side, with an online softmax
-(Milakov and Gimelshein 2018, arXiv 1805.02867); the backward passes recompute the weights from the row logsumexp
+(Milakov and Gimelshein 2018, arXiv 1805.02867); the backward passes recompute the weights
 (Dao et al. 2022, arXiv 2205.14135). Distances have no matrix form, so a tile of them grows one dimension at a
 time: a column of queries against a row of keys, both stored with the dimension first. A three-dimensional tile of
 differences would not fit into registers.
@@ -32,9 +32,11 @@ class Sizes(NamedTuple):
 class Terms(NamedTuple):
     """What turns a distance into a logit; a pointer that is not needed is None.
 
+    ``strength``, and ``p``, hold one number for each head.
     ``mask`` is read with its four ``strides``, uint8 if it is boolean; ``shift`` is the position of row 0.
     """
 
+    strength: tl.tensor
     p: tl.tensor
     mask: tl.tensor
     strides: tuple
@@ -54,7 +56,7 @@ class Dropout(NamedTuple):
 
 @triton.jit
 def forward(
-    q, k, v, out, lse, entropy, top, mean, sizes, terms, dropout,
+    q, k, v, out, lse, entropy, top, mean, highest, sizes, terms, dropout,
     KIND: tl.constexpr, CAUSAL: tl.constexpr, M: tl.constexpr, N: tl.constexpr, WIDTH: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
     """One block of rows of one head: output, logsumexp, entropy, largest weight and mean distance."""
@@ -72,8 +74,8 @@ def forward(
         keys = start + tl.arange(0, N)
         distance, _ = _distances(q, k, rows, keys, head, sizes, terms, KIND, M, N, WIDTH, REAL)
         logits = _logits(distance, rows, keys, head, sizes, terms, CAUSAL, REAL)
-        highest = tl.maximum(most, tl.max(logits, 1))
-        base = tl.where(highest == float("-inf"), 0.0, highest)
+        above = tl.maximum(most, tl.max(logits, 1))
+        base = tl.where(above == float("-inf"), 0.0, above)
         fade = tl.exp(most - base)
         weights = tl.exp(logits - base[:, None])
         total = total * fade + tl.sum(weights, 1)
@@ -82,7 +84,7 @@ def forward(
         tile = _tile(v, keys, sizes.T, values, sizes.E, REAL)
         kept = _kept(weights, rows, keys, head, dropout)
         gathered = gathered * fade[:, None] + tl.dot(kept, tile, input_precision="tf32x3")
-        most = highest
+        most = above
     empty = total == 0
     total = tl.where(empty, 1.0, total)
     row_lse = most + tl.log(total)
@@ -93,14 +95,15 @@ def forward(
     tl.store(entropy + at, tl.where(empty, 0.0, row_lse - moment / total), mask=inside)
     tl.store(top + at, tl.where(empty, 0.0, 1.0 / total), mask=inside)
     tl.store(mean + at, reach / total, mask=inside)
+    tl.store(highest + at, most, mask=inside)
 
 
 @triton.jit
 def backward_queries(
-    q, k, v, lse, delta, grad_out, grad_q, grad_p, sizes, terms, dropout,
+    q, k, v, top, mean, highest, delta, grad_out, grad_q, grad_strength, grad_p, sizes, terms, dropout,
     KIND: tl.constexpr, CAUSAL: tl.constexpr, M: tl.constexpr, N: tl.constexpr, WIDTH: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
-    """One block of rows of one head: their gradient, and the block's share of the gradient of p."""
+    """One block of rows of one head: their gradient, and the block's share of those of the strength and of p."""
     block, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
     group = _group(head, sizes)
     rows = block * M + tl.arange(0, M)
@@ -109,13 +112,18 @@ def backward_queries(
     grad_out += head * sizes.Q * sizes.E
     k += group * sizes.D * sizes.T
     v += group * sizes.T * sizes.E
-    of_p = tl.zeros([M], REAL)
+    strength = _strength(head, sizes, terms, REAL)
+    average = tl.load(mean + head * sizes.Q + rows, mask=rows < sizes.Q, other=0)[:, None]
+    of_strength, of_p = tl.zeros([M], REAL), tl.zeros([M], REAL)
     first, last = _seen_keys(block * M, block * M + M, sizes, terms, CAUSAL, N)
     for start in range(first, last, N):
         keys = start + tl.arange(0, N)
         distance, chosen, slope, _ = _slopes(
-            q, k, v, lse, delta, grad_out, rows, keys, head, sizes, terms, dropout, KIND, CAUSAL, M, N, WIDTH, REAL
-        )
+            q, k, v, top, highest, delta, grad_out, rows, keys, head, sizes, terms, dropout,
+            KIND, CAUSAL, M, N, WIDTH, REAL,
+        )  # fmt: skip
+        of_strength += tl.sum(tl.where(slope == 0, 0.0, slope * (distance - average)), 1)
+        slope *= strength
         if KIND == "dot":
             dims = tl.arange(0, WIDTH)
             tile = _turned_tile(k, keys, sizes.T, dims, sizes.D, REAL)
@@ -125,13 +133,15 @@ def backward_queries(
                 share = _slope_of_p(q, k, distance, rows, keys, head, sizes, terms, M, N, REAL)
                 of_p += tl.sum(slope * share, 1)
             _spread(q, k, grad_q, distance, chosen, slope, rows, keys, head, sizes, terms, KIND, True, REAL)
+    if grad_strength is not None:
+        tl.store(grad_strength + head * tl.num_programs(0) + block, tl.sum(of_strength, 0))
     if grad_p is not None:
         tl.store(grad_p + head * tl.num_programs(0) + block, tl.sum(of_p, 0))
 
 
 @triton.jit
 def backward_keys(
-    q, k, v, lse, delta, grad_out, grad_k, grad_v, sizes, terms, dropout,
+    q, k, v, top, mean, highest, delta, grad_out, grad_k, grad_v, sizes, terms, dropout,
     KIND: tl.constexpr, CAUSAL: tl.constexpr, M: tl.constexpr, N: tl.constexpr, WIDTH: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
     """One block of keys of one key head: gradients of keys and values, summed over the query heads of its group."""
@@ -150,10 +160,12 @@ def backward_keys(
         for start in range(first, last, M):
             rows = start + tl.arange(0, M)
             distance, chosen, slope, kept = _slopes(
-                query, k, v, lse, delta, grad, rows, keys, head, sizes, terms, dropout, KIND, CAUSAL, M, N, WIDTH, REAL
-            )
+                query, k, v, top, highest, delta, grad, rows, keys, head, sizes, terms, dropout,
+                KIND, CAUSAL, M, N, WIDTH, REAL,
+            )  # fmt: skip
             tile = _tile(grad, rows, sizes.Q, values, sizes.E, REAL)
             of_values += tl.dot(tl.trans(kept), tile, input_precision="tf32x3")
+            slope *= _strength(head, sizes, terms, REAL)
             if KIND == "dot":
                 tile = _turned_tile(query, rows, sizes.Q, values, sizes.D, REAL)
                 change = -tl.dot(tl.trans(slope), tile, input_precision="tf32x3")
@@ -168,6 +180,12 @@ def backward_keys(
 def _group(head, sizes):
     """The key head that a query head ``b·H + h`` reads, as ``b·K + k``."""
     return head // (sizes.H // sizes.K)
+
+
+@triton.jit
+def _strength(head, sizes, terms, REAL: tl.constexpr):
+    """What distances of a head are multiplied by."""
+    return tl.load(terms.strength + head % sizes.H).to(REAL)
 
 
 @triton.jit
@@ -287,8 +305,8 @@ def _distances(
 
 @triton.jit
 def _logits(distance, rows, keys, head, sizes, terms, CAUSAL: tl.constexpr, REAL: tl.constexpr):
-    """``bias - distance``, and -inf for what a row may not see."""
-    logits, visible = -distance, _both(rows, sizes.Q, keys, sizes.T)
+    """``bias - strength · distance``, and -inf for what a row may not see."""
+    logits, visible = -distance * _strength(head, sizes, terms, REAL), _both(rows, sizes.Q, keys, sizes.T)
     apart = (rows + terms.shift)[:, None] - keys[None, :]
     if CAUSAL:
         visible &= apart >= 0
@@ -325,15 +343,16 @@ def _kept(weights, rows, keys, head, dropout):
 
 @triton.jit
 def _slopes(
-    q, k, v, lse, delta, grad_out, rows, keys, head, sizes, terms, dropout,
+    q, k, v, top, highest, delta, grad_out, rows, keys, head, sizes, terms, dropout,
     KIND: tl.constexpr, CAUSAL: tl.constexpr, M: tl.constexpr, N: tl.constexpr, WIDTH: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
-    """Distances again, what their slope needs, ``d loss / d distance`` and the weights after dropout."""
+    """Distances again, what their slope needs, ``-d loss / d logit`` and the weights after dropout."""
     values = tl.arange(0, WIDTH)
     distance, chosen = _distances(q, k, rows, keys, head, sizes, terms, KIND, M, N, WIDTH, REAL)
     logits = _logits(distance, rows, keys, head, sizes, terms, CAUSAL, REAL)
-    row_lse = tl.load(lse + head * sizes.Q + rows, mask=rows < sizes.Q, other=0)
-    weights = tl.exp(logits - tl.where(row_lse == float("-inf"), 0.0, row_lse)[:, None])
+    most = tl.load(highest + head * sizes.Q + rows, mask=rows < sizes.Q, other=0)
+    largest = tl.load(top + head * sizes.Q + rows, mask=rows < sizes.Q, other=0)
+    weights = tl.exp(logits - tl.where(most == float("-inf"), 0.0, most)[:, None]) * largest[:, None]
     grad = _tile(grad_out, rows, sizes.Q, values, sizes.E, REAL)
     of_weights = tl.dot(grad, tl.trans(_tile(v, keys, sizes.T, values, sizes.E, REAL)), input_precision="tf32x3")
     kept = _kept(weights, rows, keys, head, dropout)
@@ -389,10 +408,10 @@ def _add(target, d, change, rows, keys, sizes, OF_ROWS: tl.constexpr):
 
 @triton.jit
 def _slope_of_p(q, k, distance, rows, keys, head, sizes, terms, M: tl.constexpr, N: tl.constexpr, REAL: tl.constexpr):
-    """``d dist / d p = (dist / p) Σ r^p ln r`` with ``r = |δ| / dist``, whose p-th powers sum to one."""
+    """Of the power mean, ``(dist / p) (Σ r^p ln r + ln D / p)``, with ``r = |δ| / dist``: Σ r^p = 1."""
     power = tl.load(terms.p + head % sizes.H).to(REAL)
     positive = tl.where(distance > 0, distance, 1.0)
-    total = tl.zeros([M, N], REAL)
+    total = tl.zeros([M, N], REAL) + tl.log(sizes.D.to(REAL)) / power
     for d in range(sizes.D):
         ratio = tl.abs(_delta(q, k, d, rows, keys, sizes, REAL)) / positive
         total += tl.where(ratio > 0, _power(ratio, power) * tl.log(tl.where(ratio > 0, ratio, 1.0)), 0.0)

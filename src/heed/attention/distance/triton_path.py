@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heed.attention.distance.call import Call, Forward, Grads
+from heed.attention.distance.call import Call, Forward, Grads, Rows
 from heed.errors import InputError
 
 _TILES = ((256, (64, 32, 8)), (1024, (16, 16, 4)))
@@ -71,7 +71,7 @@ def obstacle(call: Call) -> str | None:
 
 
 def forward(call: Call) -> Forward:
-    """Output and row statistics of a folded call (strength 1); `native.forward` gives the same on the CPU.
+    """Output and row statistics of a call; `native.forward` gives the same on the CPU.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def forward(call: Call) -> Forward:
     batch, heads, rows, _ = _checked(call).q.shape
     real = _ACCUMULATORS[call.q.dtype]
     out = call.q.new_empty(batch, heads, rows, call.v.shape[-1], dtype=real)
-    statistics = [call.q.new_empty(batch, heads, rows, dtype=real) for _ in range(4)]
+    statistics = [call.q.new_empty(batch, heads, rows, dtype=real) for _ in range(5)]
     constants = _constants(call)
     grid = (_blocks(rows, constants["M"]), batch * heads)
     with _on(call.q):
@@ -91,19 +91,17 @@ def forward(call: Call) -> Forward:
 
 def backward(
     call: Call,
-    out: Float[Tensor, "B H Q E"],
-    lse: Float[Tensor, "B H Q"],
+    of_rows: Rows,
     grad_out: Float[Tensor, "B H Q E"],
-    delta: Float[Tensor, "B H Q"],
     *,
+    needs_strength: bool = True,
     needs_p: bool = True,
 ) -> Grads:
-    """Gradients of q, k, v and, where it has one and ``needs_p``, of p; the weights are computed again.
+    """Gradients of q, k and v, of strength and p where they are needed; the weights are computed again.
 
-    ``delta`` is ``(out · grad_out).sum(-1) - grad_lse``, and stands for ``out``. At a kink (equal coordinates,
+    At a kink (equal coordinates,
     ties of a maximum) they are a subgradient: zero, or that of the first coordinate. Raises as `forward` does.
     """
-    del out
     (batch, heads, rows, width), (groups, keys) = _checked(call).q.shape, call.k.shape[1:3]
     real = _ACCUMULATORS[call.q.dtype]
     grad_q = call.q.new_zeros(batch, heads, width, rows, dtype=real)
@@ -111,14 +109,16 @@ def backward(
     grad_v = torch.empty_like(call.v, dtype=real, memory_format=torch.contiguous_format)
     settings, constants = _settings(call), _constants(call)
     row_blocks, key_blocks = _blocks(rows, constants["M"]), _blocks(keys, constants["N"])
-    grad_p = call.q.new_zeros(batch, heads, row_blocks, dtype=real) if call.kernel == "lp" and needs_p else None
-    of_rows = (lse.to(real).contiguous(), delta.to(real).contiguous(), grad_out.to(call.v.dtype).contiguous())
-    given = (*_operands(call), *of_rows)
+    wanted = (needs_strength, call.kernel == "lp" and needs_p)
+    per_head = [call.q.new_zeros(batch, heads, row_blocks, dtype=real) if need else None for need in wanted]
+    rows_given = (x.to(real).contiguous() for x in of_rows)
+    given = (*_operands(call), *rows_given, grad_out.to(call.v.dtype).contiguous())
     with _on(call.q):
-        _kernels().backward_queries[row_blocks, batch * heads](*given, grad_q, grad_p, *settings, **constants)
+        _kernels().backward_queries[row_blocks, batch * heads](*given, grad_q, *per_head, *settings, **constants)
         _kernels().backward_keys[key_blocks, batch * groups](*given, grad_k, grad_v, *settings, **constants)
     of_q, of_k = (grad.transpose(-1, -2).to(call.q.dtype) for grad in (grad_q, grad_k))
-    return Grads(of_q, of_k, grad_v.to(call.v.dtype), None if grad_p is None else grad_p.sum((0, 2)))
+    sums = (None if grad is None else grad.sum((0, 2)) for grad in per_head)
+    return Grads(of_q, of_k, grad_v.to(call.v.dtype), *sums)
 
 
 def _checked(call: Call) -> Call:
@@ -154,7 +154,7 @@ def _settings(call: Call) -> tuple[tuple[Any, ...], ...]:
         mask = mask.view(torch.uint8)
     strides = (0, 0, 0, 0) if mask is None else mask.stride()
     hidden = None if call.key_mask is None else call.key_mask.contiguous().view(torch.uint8)
-    terms = kernels.Terms(call.p, mask, strides, hidden, call.alibi, call.q_offset, call.window)
+    terms = kernels.Terms(call.strength, call.p, mask, strides, hidden, call.alibi, call.q_offset, call.window)
     sizes = kernels.Sizes(heads, groups, rows, keys, width, call.v.shape[-1])
     return sizes, terms, kernels.Dropout(*_dropout(call))
 

@@ -1,4 +1,4 @@
-// The backward pass: weights are computed again from the row logsumexp. A task takes every `parts`-th query tile of one
+// The backward pass: weights are computed again, as the forward pass does from the highest score of a row. A task takes every `parts`-th query tile of one
 // key-value head over all its key tiles, and has gradients of keys and values of its own.
 #pragma once
 #include "forward.h"
@@ -8,7 +8,7 @@ namespace HEED_SPACE {
 
 struct BackwardScratch {
   Real *q, *whole, *grad_out, *grad_q, *keys, *columns, *values, *value_columns, *grad_k, *grad_v;
-  Real *distances, *weights, *w, *range[2];
+  Real *distances, *weights, *w, *range[2], *inverses;
   Powers powers;
   int64_t bytes;
   BackwardScratch(const Problem& x, const Layout& qk, const Layout& value, char* base) {
@@ -27,6 +27,7 @@ struct BackwardScratch {
     distances = arena.take<Real>(kTileSize);
     weights = arena.take<Real>(kTileSize);
     w = arena.take<Real>(kTileSize);
+    inverses = arena.take<Real>(x.kernel == kCosine ? x.heads / x.kv_heads * x.queries : 0);
     const int64_t size = x.kernel == kLp ? kTileSize : 0;
     powers = {arena.take<Real>(size), arena.take<Real>(size), arena.take<Real>(size)};
     bytes = arena.used;
@@ -48,26 +49,35 @@ struct Backward {
       : x(problem), grids(reinterpret_cast<Grid*>(shared)), qk(x.width, is_paired(x.kernel)),
         value(x.value_width, false), at(x, qk, value, scratch) {}
 
-  // From scores s and dP (in w): weights P with dropout, dS = P * (kept * dP - delta) into w, distances -s.
-  void soften(int r) {
+  // From scores s and dP (in w): weights P with dropout, strength * dS = strength * P * (kept * dP - delta) into w,
+  // distances -s. Gives sum dS * (s - mean), with the mean score under P: dS nearly cancels.
+  double soften(int r) {
+    const Real strength = Real(x.strength[rows.head[r]]);
+    V of_strength = {};
     const int64_t row = rows.flat(x, r);
-    const Real lse = static_cast<const Real*>(x.lse)[row], delta = static_cast<const Real*>(x.delta)[row];
-    const Real origin = lse == -kInfinity ? 0 : lse;
+    const Real top = static_cast<const Real*>(x.highest)[row], origin = top == -kInfinity ? 0 : top;
+    const Real largest = static_cast<const Real*>(x.max_probability)[row];
+    const Real mean = -static_cast<const Real*>(x.mean_distance)[row], delta = static_cast<const Real*>(x.delta)[row];
+    const Real slope = has_bias(x) ? 1 : strength, factor = has_bias(x) ? strength : 1;
     const bool with_bias = needs_bias(x, rows, keys);
     Real bias[kTileKeys], kept[kTileKeys];
     if (with_bias) bias_row(x, rows, r, keys, bias);
     if (x.dropout_bound > 0) kept_row(x, rows, r, keys, kept);
     for (int j = 0; j < kTileKeys; j += kLanes) {
       const int64_t i = r * kTileKeys + j;
-      const V score = load(at.distances + i), logit = with_bias ? biased(score, load(bias + j)) : score;
-      const V p = exp_negative(logit - origin), scale = x.dropout_bound > 0 ? load(kept + j) : splat(1);
+      const V score = load(at.distances + i), logit = with_bias ? biased(score * factor, load(bias + j)) : score;
+      const V p = exp_negative((logit - origin) * slope) * largest;
+      const V scale = x.dropout_bound > 0 ? load(kept + j) : splat(1);
       store(at.weights + i, p * scale);
-      store(at.w + i, p == 0 ? V{} : p * (load(at.w + i) * scale - delta));
+      const V pull = p * (load(at.w + i) * scale - delta);
+      of_strength += p == 0 ? V{} : pull * (score - mean);
+      store(at.w + i, p == 0 ? V{} : pull * strength);
       store(at.distances + i, -score);
     }
+    return double(sum_of(of_strength));
   }
 
-  void tile(double* grad_p) {
+  void tile(double* grad_strength, double* grad_p) {
     const Metric metric = metric_of(x, rows.head[0]);
     Bits totals[kTileRows];
     if (grid > 0) whole_rows(at.q, qk.stride, rows.count, grid, at.whole, totals);
@@ -82,7 +92,7 @@ struct Backward {
     } else {
       scores(metric, operands, at.distances, grad_weights);
     }
-    for (int r = 0; r < rows.count; r++) soften(r);
+    for (int r = 0; r < rows.count; r++) grad_strength[r] = soften(r);
     if (grid > 0) set_apart(at.q, rows.count * qk.stride, apart);
     multiply<kKeyRows>(
         {at.weights, at.grad_out, at.grad_v, keys.count, rows.count, 1, kTileKeys, value.stride, nullptr, 1});
@@ -94,15 +104,50 @@ struct Backward {
   void query(int64_t part, const Tiling& tiling, int64_t b, int64_t kv_head, int64_t t) {
     rows.set(x, tiling, b, kv_head, t);
     if (!rows.see(keys.first, keys.count)) return;
-    read_rows(x.q, qk, rows, at.q);
+    read_queries();
     read_rows(x.grad_out, value, rows, at.grad_out);
-    Real* grad_q = static_cast<Real*>(x.grad_q);
-    for (int r = 0; r < rows.count; r++) qk.load_row(grad_q + rows.flat(x, r) * x.width, at.grad_q + r * qk.stride);
-    double grad_p[kTileRows] = {};
-    tile(x.grad_p != nullptr ? grad_p : nullptr);
+    double grad_strength[kTileRows], grad_p[kTileRows] = {};
+    tile(grad_strength, x.grad_p != nullptr ? grad_p : nullptr);
     for (int r = 0; r < rows.count; r++) {
-      qk.store_row(at.grad_q + r * qk.stride, grad_q + rows.flat(x, r) * x.width);
-      if (x.grad_p != nullptr) x.grad_p[(part * x.batch + b) * x.heads + rows.head[r]] += grad_p[r];
+      qk.store_row(at.grad_q + r * qk.stride, grad_q_of(r));
+      const int64_t head = (part * x.batch + b) * x.heads + rows.head[r];
+      if (x.grad_strength != nullptr) x.grad_strength[head] += grad_strength[r];
+      if (x.grad_p != nullptr) x.grad_p[head] += grad_p[r];
+    }
+  }
+
+  Real* grad_q_of(int r) const { return static_cast<Real*>(x.grad_q) + rows.flat(x, r) * x.width; }
+
+  // Where the cosine keeps what a query is multiplied by.
+  Real& inverse_of(int r) const {
+    return at.inverses[rows.head[r] % (x.heads / x.kv_heads) * x.queries + rows.index[r]];
+  }
+
+  // The rows of q, directions for the cosine, and their gradients so far.
+  void read_queries() {
+    read_rows(x.q, qk, rows, at.q);
+    for (int r = 0; r < rows.count; r++) {
+      qk.load_row(grad_q_of(r), at.grad_q + r * qk.stride);
+      if (x.kernel == kCosine) scale_row(qk, at.q + r * qk.stride, inverse_of(r));
+    }
+  }
+
+  void measure_queries(const Tiling& tiling, int64_t b, int64_t kv_head) {
+    for (int64_t t = 0; t < tiling.count; t++) {
+      rows.set(x, tiling, b, kv_head, t);
+      read_rows(x.q, qk, rows, at.q);
+      for (int r = 0; r < rows.count; r++) inverse_of(r) = make_unit(qk, at.q + r * qk.stride);
+    }
+  }
+
+  void pull_queries(int64_t part, const Tiling& tiling, int64_t b, int64_t kv_head) {
+    for (int64_t t = part; t < tiling.count; t += x.parts) {
+      rows.set(x, tiling, b, kv_head, t);
+      read_queries();
+      for (int r = 0; r < rows.count; r++) {
+        pull_unit(at.q + r * qk.stride, inverse_of(r), qk.stride, at.grad_q + r * qk.stride);
+        qk.store_row(at.grad_q + r * qk.stride, grad_q_of(r));
+      }
     }
   }
 
@@ -112,10 +157,14 @@ struct Backward {
     const Grid found = grid_of(x, qk, b, kv_head, grids, at.range, at.keys);
     grid = found.step;
     if (grid > 0) apart = factor_apart(found.largest);
+    const bool directions = x.kernel == kCosine;
+    Real inverses[kTileKeys];
+    if (directions) measure_queries(tiling, b, kv_head);
     for (int64_t key = 0; key < x.keys; key += kTileKeys) {
       keys.set(x, b, key);
       if (!keys.any) continue;
       read_keys(x.k, qk, b, kv_head, keys, at.keys);
+      for (int j = 0; directions && j < keys.count; j++) inverses[j] = make_unit(qk, at.keys + j * qk.stride);
       keys_finite = all_finite(at.keys, kTileKeys * qk.stride);
       transpose(qk, at.keys, qk.stride, at.columns);
       if (grid > 0) {
@@ -129,10 +178,12 @@ struct Backward {
       for (int64_t t = part; t < tiling.count; t += x.parts) query(part, tiling, b, kv_head, t);
       const int64_t first = ((part * x.batch + b) * x.kv_heads + kv_head) * x.keys + key;
       for (int j = 0; j < keys.count; j++) {
+        if (directions) pull_unit(at.keys + j * qk.stride, inverses[j], qk.stride, at.grad_k + j * qk.stride);
         qk.store_row(at.grad_k + j * qk.stride, static_cast<Real*>(x.grad_k) + (first + j) * x.width);
         value.store_row(at.grad_v + j * value.stride, static_cast<Real*>(x.grad_v) + (first + j) * x.value_width);
       }
     }
+    if (directions) pull_queries(part, tiling, b, kv_head);
   }
 };
 

@@ -32,12 +32,6 @@ static Lying lying(const Array& from, const Layout& layout, int64_t b, int64_t k
   return {spare, layout.stride};
 }
 
-// The squared length of a key, and what a key is multiplied by to have length one: `unit` of metric.py.
-struct Inverse : Summed {
-  HEED_INLINE V step(V sum, V, V k) { return sum + k * k; }
-  HEED_INLINE V close(V sum) { return 1 / square_root(sum + Real(1e-8)); }
-};
-
 // One row of q with C keys from `k` on; lanes are not yet joined.
 template <class M, int C>
 HEED_INLINE void sum_along(const Layout& layout, const Real* q, const Real* k, int64_t stride, V* sums) {
@@ -71,14 +65,6 @@ template <class M> static void score_along(const Layout& layout, const Real* q, 
   }
 }
 
-// A row of q to the direction it has.
-HEED_INLINE void make_unit(const Layout& layout, Real* q) {
-  V sum = {};
-  for (int64_t d = 0; d < layout.stride; d += kLanes) sum = Inverse::step(sum, sum, load(q + d));
-  const Real inverse = Inverse::close(splat(sum_of(sum)))[0];
-  for (int64_t d = 0; d < layout.stride; d += kLanes) store(q + d, load(q + d) * inverse);
-}
-
 // Weights of a row on a tile, what becomes of the row's output so far, and that output.
 struct Weighing {
   const Real* weights;
@@ -106,8 +92,8 @@ template <int C = 8> static void weigh(const Weighing& x, const Lying& v, int64_
 // The sums of a row once its highest logit is `top`; `factor` is what its weights are multiplied by.
 HEED_INLINE Sums raised(const Sums& x, Real top, Real& factor) {
   const Real origin = top == -kInfinity ? 0 : top, fall = x.highest == -kInfinity ? 0 : x.highest - origin;
-  factor = exp_negative(splat(x.highest - origin))[0];
-  return {top, x.sum * factor, (x.moment + x.sum * fall) * factor, x.distance * factor};
+  factor = exp_negative(splat((x.highest - origin) * x.slope))[0];
+  return {top, x.slope, x.sum * factor, (x.moment + x.sum * fall * x.slope) * factor, x.distance * factor};
 }
 
 // Another part of its keys joins a row.
@@ -115,7 +101,7 @@ static void join_rows(Sums& row, Real* out, const Sums& other, const Real* more,
   const Real top = row.highest > other.highest ? row.highest : other.highest;
   Real kept, joining;
   const Sums a = raised(row, top, kept), b = raised(other, top, joining);
-  row = {top, a.sum + b.sum, a.moment + b.moment, a.distance + b.distance};
+  row = {top, row.slope, a.sum + b.sum, a.moment + b.moment, a.distance + b.distance};
   for (int64_t e = 0; e < width; e++) out[e] = out[e] * kept + more[e] * joining;
 }
 
@@ -135,18 +121,9 @@ struct Partial {
 struct Decode : Forward {
   const int64_t parts;
   const Partial partial;
-  Real strength[kTileRows];
 
   Decode(const Problem& problem, char* scratch, char* shared)
       : Forward(problem, scratch, nullptr, true), parts(parts_of(problem)), partial(problem, parts, shared) {}
-
-  void begin(int64_t head) {
-    start(head);
-    for (int r = 0; r < at.query[0].rows.count; r++) {
-      strength[r] = x.strength == nullptr ? 1 : Real(x.strength[at.query[0].rows.head[r]]);
-      if (x.kernel == kCosine) make_unit(qk, at.query[0].q + r * qk.stride);
-    }
-  }
 
   // Scores of one row on a tile; a general power takes so long that transposed keys cost little beside it.
   void score(const Metric& metric, const Real* q, const Lying& k, Real* s) {
@@ -177,8 +154,7 @@ struct Decode : Forward {
     for (int r = 0; r < query.rows.count; r++) {
       Real* s = at.scores[0] + r * kTileKeys;
       score(metric_of(x, query.rows.head[r]), query.q + r * qk.stride, k, s);
-      for (int j = 0; j < kTileKeys; j += kLanes)
-        store(s + j, load(s + j) * strength[r] * (x.kernel == kCosine ? load(inverse + j) : splat(1)));
+      for (int j = 0; x.kernel == kCosine && j < kTileKeys; j += kLanes) store(s + j, load(s + j) * load(inverse + j));
     }
     soften(x, query, keys, at.scores[0], at.logits);
     const Lying v = lying(x.v, value, b, kv_head, keys, at.values[0]);
@@ -197,7 +173,7 @@ struct Decode : Forward {
   }
 
   void run(int64_t task) {
-    begin(task / parts);
+    start(task / parts);
     const int64_t first = lowest / kTileKeys, tiles = most(0, (highest + kTileKeys - 1) / kTileKeys - first);
     const int64_t part = task % parts, end = first + tiles * (part + 1) / parts;
     Keys keys;

@@ -17,14 +17,17 @@ struct Tasks {
   }
 };
 
-// The running state of a query tile: per row the highest logit m so far, and, of weights e = exp(s - m), in as many
-// partial sums as a vector has lanes: their sum, that of e * (s - m), and of e * distance where a bias parts the two.
+// The running state of a query tile. Scores s are compared, or logits where there is a bias: per row the highest m so
+// far, the slope that makes a difference of logits of s - m (the strength, or 1), and, of weights
+// e = exp((s - m) * slope), in as many partial sums as a vector has lanes: their sum, that of e * (s - m) * slope, and of
+// e * distance where a bias parts the two.
 struct Query {
   Rows rows;
   bool finite;
   Real *q, *out;
   Bits totals[kTileRows];  // of rows of whole numbers
   Real highest[kTileRows], origin[kTileRows], fall[kTileRows], factor[kTileRows];
+  Real strength[kTileRows], slope[kTileRows];
   V sum[kTileRows], moment[kTileRows], distance[kTileRows];
 };
 
@@ -56,12 +59,13 @@ static void raise(const Problem& x, Query& query, const Keys& keys, const Real* 
   for (int r = 0; r < kTileRows; r++) tops[r] = query.highest[r];
   for (int r = 0; r < query.rows.count; r++) {
     const int first = r * kTileKeys;
+    const Real factor = has_bias(x) ? query.strength[r] : 1;
     Real bias[kTileKeys];
     if (logits != s) bias_row(x, query.rows, r, keys, bias);
     V top = splat(-kInfinity);
     for (int j = 0; j < kTileKeys; j += kLanes) {
       V logit = load(s + first + j);
-      if (logits != s) store(logits + first + j, logit = biased(logit, load(bias + j)));
+      if (logits != s) store(logits + first + j, logit = biased(logit * factor, load(bias + j)));
       top = larger(top, logit);
     }
     const Real peak = max_of(top);
@@ -69,21 +73,22 @@ static void raise(const Problem& x, Query& query, const Keys& keys, const Real* 
   }
   for (int r = 0; r < kTileRows; r += kLanes) {
     const V old = load(query.highest + r), top = load(tops + r), origin = top == -kInfinity ? V{} : top;
+    const V fall = (old - origin) * load(query.slope + r);
     store(query.highest + r, top);
     store(query.origin + r, origin);
-    store(query.fall + r, old == -kInfinity ? V{} : old - origin);
-    store(query.factor + r, exp_negative(old - origin));
+    store(query.fall + r, old == -kInfinity ? V{} : fall);
+    store(query.factor + r, exp_negative(fall));
   }
 }
 
-// One row of logits becomes weights exp(logit - origin), in place of its scores, and its statistics move on.
+// One row becomes weights exp((logit - origin) * slope), in place of its scores, and its statistics move on.
 HEED_INLINE void soften_row(Query& query, int r, Real* s, const Real* logits) {
-  const Real origin = query.origin[r], factor = query.factor[r];
+  const Real origin = query.origin[r], slope = query.slope[r], factor = query.factor[r];
   V sum = query.sum[r] * factor, moment = (query.moment[r] + query.sum[r] * query.fall[r]) * factor;
   V distance = query.distance[r] * factor;
 #pragma GCC unroll 4
   for (int j = 0; j < kTileKeys; j += kLanes) {
-    const V below = load(logits + j) - origin, e = exp_negative(below);
+    const V below = (load(logits + j) - origin) * slope, e = exp_negative(below);
     sum += e;
     moment += e * larger(below, splat(kLowestLog));
     if (logits != s) distance -= e == 0 ? V{} : e * load(s + j);
@@ -108,25 +113,26 @@ static void soften(const Problem& x, Query& query, const Keys& keys, Real* s, Re
 
 // The state of one row with its lanes summed.
 struct Sums {
-  Real highest, sum, moment, distance;
+  Real highest, slope, sum, moment, distance;
 };
 
 HEED_INLINE Sums sums_of(const Query& query, int r) {
-  return {query.highest[r], sum_of(query.sum[r]), sum_of(query.moment[r]), sum_of(query.distance[r])};
+  return {query.highest[r], query.slope[r], sum_of(query.sum[r]), sum_of(query.moment[r]), sum_of(query.distance[r])};
 }
 
 // Divides by the sum of weights and writes the row out; a row that saw no key is zero, its lse -infinity.
 static void finish_row(const Problem& x, int64_t row, const Sums& sums, const Real* weighted) {
-  const Real sum = sums.sum, top = sums.highest;
+  const Real sum = sums.sum, slope = sums.slope, top = sums.highest;
   const bool empty = top == -kInfinity && sum == 0;
   const Real inverse = empty ? 0 : 1 / sum, log = empty ? 0 : Real(kSingle ? __builtin_logf(sum) : __builtin_log(sum));
   const Real moment = sums.moment * inverse;
   Real* out = static_cast<Real*>(x.out) + row * x.value_width;
   for (int64_t e = 0; e < x.value_width; e++) out[e] = weighted[e] * inverse;
-  static_cast<Real*>(x.lse)[row] = top + log;
+  static_cast<Real*>(x.lse)[row] = top * slope + log;
+  static_cast<Real*>(x.highest)[row] = top;
   static_cast<Real*>(x.entropy)[row] = log - moment;
   static_cast<Real*>(x.max_probability)[row] = inverse;
-  const Real parted = sums.distance * inverse, whole = -(moment + (empty ? 0 : top));
+  const Real parted = sums.distance * inverse, whole = -(moment / slope + (empty ? 0 : top));
   static_cast<Real*>(x.mean_distance)[row] = has_bias(x) ? parted : whole;
 }
 
@@ -135,8 +141,10 @@ static void finish_query(const Problem& x, const Query& query, const Layout& val
     finish_row(x, query.rows.flat(x, r), sums_of(query, r), query.out + r * value.stride);
 }
 
-static void start_query(Query& query, const Layout& value) {
+static void start_query(const Problem& x, Query& query, const Layout& value) {
   for (int r = 0; r < kTileRows; r++) {
+    query.strength[r] = r < query.rows.count ? Real(x.strength[query.rows.head[r]]) : 1;
+    query.slope[r] = has_bias(x) ? 1 : query.strength[r];
     query.highest[r] = -kInfinity;
     query.sum[r] = query.moment[r] = query.distance[r] = V{};
   }
@@ -167,8 +175,9 @@ struct Forward {
     for (int64_t t = 0; t < tiles; t++) {
       Query& query = at.query[t];
       query.rows.set(x, tasks.tiling, b, kv_head, first + t);
-      start_query(query, value);
+      start_query(x, query, value);
       read_rows(x.q, qk, query.rows, query.q);
+      for (int r = 0; x.kernel == kCosine && r < query.rows.count; r++) make_unit(qk, query.q + r * qk.stride);
       query.finite = all_finite(query.q, query.rows.count * qk.stride);
       lowest = least(lowest, query.rows.lowest);
       highest = most(highest, query.rows.highest);
@@ -182,6 +191,7 @@ struct Forward {
 
   void key_tile(const Keys& keys) {
     read_keys(x.k, qk, b, kv_head, keys, at.keys);
+    for (int j = 0; x.kernel == kCosine && j < keys.count; j++) make_unit(qk, at.keys + j * qk.stride);
     transpose(qk, at.keys, qk.stride, at.columns);
     const bool finite = all_finite(at.keys, kTileKeys * qk.stride);
     if (grid > 0) whole_columns(at.columns, x.width, grid);

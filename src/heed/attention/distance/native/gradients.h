@@ -130,18 +130,27 @@ template <class M> static void pull_tile(const Pull& x) {
   for (; column < x.stride; column += kLanes) pull_columns<M, 1>(x, column);
 }
 
+// From the gradient of a direction to that of the row that has it, which was multiplied by `inverse`.
+HEED_INLINE void pull_unit(const Real* unit, Real inverse, int64_t stride, Real* grad) {
+  V sum = {};
+  for (int64_t d = 0; d < stride; d += kLanes) sum += load(unit + d) * load(grad + d);
+  const Real along = sum_of(sum);
+  for (int64_t d = 0; d < stride; d += kLanes) store(grad + d, (load(grad + d) - load(unit + d) * along) * inverse);
+}
+
 // q.k: two matrix products.
 static void pull_dot(const Pull& x) {
   multiply({x.w, x.k, x.grad_q, x.rows, x.keys, kTileKeys, 1, x.stride, nullptr, 1});
   multiply<kKeyRows>({x.w, x.q, x.grad_k, x.keys, x.rows, 1, kTileKeys, x.stride, nullptr, 1});
 }
 
-// d dist / d p = dist (sum r^p ln r / (p sum r^p) - ln(sum r^p) / p^2).
+// Of the power mean: d dist / d p = dist (sum r^p ln r / (p sum r^p) - ln(sum r^p / width) / p^2).
 static void add_grad_p(const Pull& x, const Powers& powers, Real p) {
+  const Real share = 1 / Real(x.width);
   for (int r = 0; r < x.rows; r++) {
     V sum = {};
     for (int i = r * kTileKeys; i < (r + 1) * kTileKeys; i += kLanes) {
-      const V total = load(powers.sums + i), slope = load(powers.moments + i) / total - log2_of(total) / p;
+      const V total = load(powers.sums + i), slope = load(powers.moments + i) / total - log2_of(total * share) / p;
       sum += load(powers.tops + i) < kSmallestNormal ? V{} : load(x.w + i) * load(x.distances + i) * slope;
     }
     x.grad_p[r] -= double(sum_of(sum)) * double(kLn2) / double(p);
@@ -277,7 +286,8 @@ template <bool paired> static void pull_maximum(const Pull& x) {
 static void pull(const Metric& metric, const Pull& x, const Powers& powers) {
   if (x.grad_p != nullptr && metric.p < kInfinity) add_grad_p(x, powers, metric.p);
   switch (metric.form) {
-    case kFormDot: return pull_dot(x);
+    case kFormDot:
+    case kFormCosine: return pull_dot(x);
     case kFormL1: return x.apart ? pull_tile<PullApart>(x) : pull_tile<PullL1>(x);
     case kFormL2: return pull_tile<PullL2>(x);
     case kFormSquare: return pull_tile<PullSquare>(x);

@@ -22,11 +22,11 @@ struct Problem {
   Array grad_out;          // [B, H, Q, E], backward only
   const double* p;         // [H], kLp only
   const double* slopes;    // [H], ALiBi
-  const double* strength;  // [H], what scores are multiplied by, null for 1; like kCosine for kDecode only
-  void *out, *lse, *entropy, *max_probability, *mean_distance;  // [B, H, Q, E] and [B, H, Q], contiguous
-  const void* delta;                                            // [B, H, Q], backward only
+  const double* strength;  // [H], what distances are multiplied by
+  void *out, *lse, *entropy, *max_probability, *mean_distance, *highest;  // [B, H, Q, E] and [B, H, Q], contiguous
+  const void* delta;  // [B, H, Q], backward only, which reads the three before it
   void *grad_q, *grad_k, *grad_v;  // [B, H, Q, D] zeroed; [parts, B, K, T, D], [parts, B, K, T, E] zeroed
-  double* grad_p;                  // [parts, B, H] zeroed, or null where it is not wanted
+  double *grad_strength, *grad_p;  // [parts, B, H] zeroed, or null where they are not wanted
   int64_t batch, heads, kv_heads, queries, keys, width, value_width;
   int64_t kernel;
   int64_t causal, q_offset, window;  // window 0: none

@@ -128,7 +128,8 @@ template <class M> static void score_and_multiply(const Operands& x, Real* s, co
 // Scores of one tile by any metric, and the product of another.
 static void scores(const Metric& metric, const Operands& x, Real* s, const Product& y) {
   switch (metric.form) {
-    case kFormDot: return score_and_multiply<Dot>(x, s, y);
+    case kFormDot:
+    case kFormCosine: return score_and_multiply<Dot>(x, s, y);  // of directions
     case kFormL1: return x.grid > 0 ? score_and_multiply<WholeL1>(x, s, y) : score_and_multiply<L1>(x, s, y);
     case kFormL2: return score_and_multiply<L2>(x, s, y);
     case kFormSquare: return score_and_multiply<Square>(x, s, y);
@@ -143,7 +144,6 @@ static void scores(const Metric& metric, const Operands& x, Real* s, const Produ
       return x.finite ? score_and_multiply<FiniteChebyshev>(x, s, y) : score_and_multiply<Chebyshev>(x, s, y);
     case kFormL21: return score_and_multiply<L21>(x, s, y);
     case kFormLinf2: return score_and_multiply<Linf2>(x, s, y);
-    case kFormCosine: return;  // only where keys are read as they lie (decode.h)
   }
 }
 
