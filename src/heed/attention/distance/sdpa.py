@@ -1,7 +1,7 @@
 """Distances that are a dot product in disguise, by `torch.nn.functional.scaled_dot_product_attention`.
 
-Softmax does not see what is constant along a row, so ``-c‖q - k‖²`` may lose ``c‖q‖²``: with a = √c it is
-``[2aq, 1] · [ak, -‖ak‖²]``; ``-c(1 - cos)`` is c times a product of directions. Values are padded to the width of the
+Softmax does not see what is constant along a row, so ``-c‖q - k‖²`` may lose ``c‖q‖²`` and is
+``[2cq, c] · [k, -‖k‖²]``; ``-c(1 - cos)`` is c times a product of directions. Values are padded to the width of the
 queries, without which torch leaves its fused kernel. A second derivative is refused as on every fast path: some of
 torch's kernels have one, those that run on a CPU have none.
 """
@@ -27,9 +27,9 @@ _MASK_ELEMENTS = 1 << 22
 
 def attend(request: Request) -> Float[Tensor, "B H Q E"]:
     """Output of a dot, cosine or sqeuclidean request without dropout; never a matrix of rows by keys."""
-    call = _once(_folded(directed(request.call)))
+    call = _once(directed(request.call))
     width = call.v.shape[-1]
-    q, k = (call.q, call.k) if call.kernel == "dot" else _augmented(call)
+    q, k = (_times(call.q, call.strength), call.k) if call.kernel == "dot" else _augmented(call)
     widest = max(q.shape[-1], width)
     call = replace(call, q=_padded(q, widest), k=_padded(k, widest), v=_padded(call.v, widest))
     rows, plain = call.q.shape[2], all(x is None for x in (call.mask, call.key_mask, call.window, call.alibi))
@@ -37,15 +37,6 @@ def attend(request: Request) -> Float[Tensor, "B H Q E"]:
         return _product(call, None, causal=call.causal)[..., :width]
     step = max(1, _MASK_ELEMENTS // (call.q.shape[0] * call.q.shape[1] * call.k.shape[2]))
     return torch.cat([_stretch(call, some) for some in steps(rows, step)], 2)[..., :width]
-
-
-def _folded(call: Call) -> Call:
-    """The same logits without a factor. Where heads of squares share keys, keys and values are repeated."""
-    if call.kernel == "dot":
-        return replace(call, q=_times(call.q, call.strength))
-    factor, repeats = call.strength.sqrt(), call.q.shape[1] // call.k.shape[1]
-    k, v = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (call.k, call.v))
-    return replace(call, q=_times(call.q, factor), k=_times(k, factor), v=v)
 
 
 def _times(x: Tensor, factor: Float[Tensor, " H"]) -> Tensor:
@@ -82,27 +73,36 @@ def _once(call: Call) -> Call:
     """The call with inputs that can be differentiated once; torch.compile refuses a second derivative by itself."""
     if torch.compiler.is_compiling():
         return call
-    tensors = (call.q, call.k, call.v)
-    q, k, v = (_Once.apply(x) if x.requires_grad else x for x in tensors)  # type: ignore[no-untyped-call]
-    return replace(call, q=q, k=k, v=v)
+    tensors = (call.q, call.k, call.v, call.strength)
+    q, k, v, strength = (_Once.apply(x) if x.requires_grad else x for x in tensors)  # type: ignore[no-untyped-call]
+    return replace(call, q=q, k=k, v=v, strength=strength)
 
 
 def _augmented(call: Call) -> tuple[Tensor, Tensor]:
-    """Pair [2q, 1] and [k, -‖k‖²], around the mean key so that a common offset costs no digits.
+    """Pair [2cq, c] and [k, -‖k‖²], around the mean key so that a common offset costs no digits.
 
-    In 16 bits the square is spread over three columns, each holding what the one before rounded away.
+    In 16 bits c is spread over two columns and the square over three, each holding what the one before rounded away:
+    six columns for all products of them.
     """
     centre = wide(call.k).mean(2, keepdim=True).detach()
     k = wide(call.k) - centre
     q = (grouped(wide(call.q), k) - centre.unsqueeze(2)).flatten(1, 2)
-    rest, columns = -k.square().sum(-1, keepdim=True), []
-    for _ in range(1 if call.k.itemsize >= 4 else 3):
-        columns.append(rest.to(call.k.dtype))
-        rest = rest - columns[-1]
-    ones = call.q.new_ones(*q.shape[:3], len(columns))
-    q, k = torch.cat([(2 * q).to(call.q.dtype), ones], -1), torch.cat([k.to(call.k.dtype), *columns], -1)
+    factor = call.strength.view(-1, 1, 1)
+    of_q = _spread(factor.expand(*q.shape[:3], 1), call.q.dtype, 2)
+    of_k = _spread(-k.square().sum(-1, keepdim=True), call.k.dtype, 3)
+    q = torch.cat([(2 * factor * q).to(call.q.dtype), *(x for x in of_q for _ in of_k)], -1)
+    k = torch.cat([k.to(call.k.dtype), *(x for _ in of_q for x in of_k)], -1)
     width = -(-q.shape[-1] // _STEP) * _STEP
     return _padded(q, width), _padded(k, width)
+
+
+def _spread(x: Tensor, dtype: torch.dtype, pieces: int) -> list[Tensor]:
+    """Tensors of a dtype that add up to x: one, or in 16 bits ``pieces``."""
+    found: list[Tensor] = []
+    for _ in range(1 if dtype.itemsize >= 4 else pieces):
+        found.append(x.to(dtype))
+        x = x - found[-1]
+    return found
 
 
 def _padded(x: Tensor, width: int) -> Tensor:

@@ -1,5 +1,6 @@
-// The backward pass: weights are computed again, as the forward pass does from the highest score of a row. A task takes every `parts`-th query tile of one
-// key-value head over all its key tiles, and has gradients of keys and values of its own.
+// The backward pass: weights are computed again as the forward pass does, from the highest score of a row. A task takes
+// every `parts`-th query tile of one key-value head over all its key tiles, and has gradients of keys and values of its
+// own.
 #pragma once
 #include "forward.h"
 #include "gradients.h"
@@ -50,14 +51,13 @@ struct Backward {
         value(x.value_width, false), at(x, qk, value, scratch) {}
 
   // From scores s and dP (in w): weights P with dropout, strength * dS = strength * P * (kept * dP - delta) into w,
-  // distances -s. Gives sum dS * (s - mean), with the mean score under P: dS nearly cancels.
-  double soften(int r) {
+  // distances -s.
+  void soften(int r) {
     const Real strength = Real(x.strength[rows.head[r]]);
-    V of_strength = {};
     const int64_t row = rows.flat(x, r);
     const Real top = static_cast<const Real*>(x.highest)[row], origin = top == -kInfinity ? 0 : top;
     const Real largest = static_cast<const Real*>(x.max_probability)[row];
-    const Real mean = -static_cast<const Real*>(x.mean_distance)[row], delta = static_cast<const Real*>(x.delta)[row];
+    const Real delta = static_cast<const Real*>(x.delta)[row];
     const Real slope = has_bias(x) ? 1 : strength, factor = has_bias(x) ? strength : 1;
     const bool with_bias = needs_bias(x, rows, keys);
     Real bias[kTileKeys], kept[kTileKeys];
@@ -69,12 +69,20 @@ struct Backward {
       const V p = exp_negative((logit - origin) * slope) * largest;
       const V scale = x.dropout_bound > 0 ? load(kept + j) : splat(1);
       store(at.weights + i, p * scale);
-      const V pull = p * (load(at.w + i) * scale - delta);
-      of_strength += p == 0 ? V{} : pull * (score - mean);
-      store(at.w + i, p == 0 ? V{} : pull * strength);
+      store(at.w + i, p == 0 ? V{} : p * strength * (load(at.w + i) * scale - delta));
       store(at.distances + i, -score);
     }
-    return double(sum_of(of_strength));
+  }
+
+  // What a row adds to the gradient of its strength: sum dS * (mean - distance), around the mean as dS nearly cancels.
+  double slope_of_strength(int r) const {
+    const Real mean = static_cast<const Real*>(x.mean_distance)[rows.flat(x, r)];
+    V sum = {};
+    for (int i = r * kTileKeys; i < (r + 1) * kTileKeys; i += kLanes) {
+      const V w = load(at.w + i);
+      sum += w == 0 ? V{} : w * (mean - load(at.distances + i));
+    }
+    return double(sum_of(sum)) / x.strength[rows.head[r]];
   }
 
   void tile(double* grad_strength, double* grad_p) {
@@ -92,7 +100,8 @@ struct Backward {
     } else {
       scores(metric, operands, at.distances, grad_weights);
     }
-    for (int r = 0; r < rows.count; r++) grad_strength[r] = soften(r);
+    for (int r = 0; r < rows.count; r++) soften(r);
+    for (int r = 0; grad_strength != nullptr && r < rows.count; r++) grad_strength[r] = slope_of_strength(r);
     if (grid > 0) set_apart(at.q, rows.count * qk.stride, apart);
     multiply<kKeyRows>(
         {at.weights, at.grad_out, at.grad_v, keys.count, rows.count, 1, kTileKeys, value.stride, nullptr, 1});
@@ -107,7 +116,7 @@ struct Backward {
     read_queries();
     read_rows(x.grad_out, value, rows, at.grad_out);
     double grad_strength[kTileRows], grad_p[kTileRows] = {};
-    tile(grad_strength, x.grad_p != nullptr ? grad_p : nullptr);
+    tile(x.grad_strength != nullptr ? grad_strength : nullptr, x.grad_p != nullptr ? grad_p : nullptr);
     for (int r = 0; r < rows.count; r++) {
       qk.store_row(at.grad_q + r * qk.stride, grad_q_of(r));
       const int64_t head = (part * x.batch + b) * x.heads + rows.head[r];

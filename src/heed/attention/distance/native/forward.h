@@ -19,8 +19,8 @@ struct Tasks {
 
 // The running state of a query tile. Scores s are compared, or logits where there is a bias: per row the highest m so
 // far, the slope that makes a difference of logits of s - m (the strength, or 1), and, of weights
-// e = exp((s - m) * slope), in as many partial sums as a vector has lanes: their sum, that of e * (s - m) * slope, and of
-// e * distance where a bias parts the two.
+// e = exp((s - m) * slope), in as many partial sums as a vector has lanes: their sum, that of e * (s - m) * slope, and
+// that of e * distance where a bias parts the two.
 struct Query {
   Rows rows;
   bool finite;
