@@ -133,7 +133,6 @@ OWN = [
     ({"name": "", "distance": sum}, "Metric: expected a name"),
     ({"distance": None}, r"Metric 'own': expected distance\(q, k, p\) to call, found None"),
     ({"distance": sum, "kernel": "foo"}, "Metric 'own': expected kernel 'dot', 'l1', .* or None, found 'foo'"),
-    ({"distance": sum, "degree": 3}, "Metric 'own': expected degree 1, 2 or None, found 3"),
 ]
 
 

@@ -10,7 +10,6 @@ from heed.attention import scale
 from heed.attention.scale import Distance, P, UnitScale
 from heed.errors import InputError
 
-Degree = Literal[1, 2]
 Kernel = Literal["dot", "l1", "l2", "sqeuclidean", "lp", "cosine", "chebyshev", "l21", "linf2"]
 
 _ALSO_CALLED = {
@@ -45,7 +44,6 @@ class Metric:
     None) and returns ``[..., Q, T]`` from differentiable torch operations; it is the definition of the metric. Logits
     are ``-λ·c·distance``. A metric of one's own needs a name and a distance, and runs on the reference path.
 
-    ``degree``: dist(aq, ak) = a^degree · dist(q, k) for a > 0, or None.
     ``needs_p``: the distance has a parameter p > 0.
     ``kernel``: the kernel that computes it; None where only plain torch does.
     ``rope_invariant``: rotary positions change it only through the difference of positions.
@@ -55,7 +53,6 @@ class Metric:
 
     name: str
     distance: Distance
-    degree: Degree | None = None
     needs_p: bool = False
     kernel: Kernel | None = None
     rope_invariant: bool = False
@@ -67,12 +64,11 @@ class Metric:
             raise InputError(f"Metric: expected a name, found {self.name!r}")
         if not callable(self.distance):
             raise InputError(f"Metric {self.name!r}: expected distance(q, k, p) to call, found {self.distance!r}")
-        for what, value, known in (("degree", self.degree, Degree), ("kernel", self.kernel, Kernel)):
-            if value is not None and value not in get_args(known):
-                raise InputError(
-                    f"Metric {self.name!r}: expected {what} {', '.join(map(repr, get_args(known)))} or None, "
-                    f"found {value!r}; leave it out for a metric of your own"
-                )
+        if self.kernel is not None and self.kernel not in get_args(Kernel):
+            raise InputError(
+                f"Metric {self.name!r}: expected kernel {', '.join(map(repr, get_args(Kernel)))} or None, "
+                f"found {self.kernel!r}; leave it out for a metric of your own"
+            )
 
     def calibrated(self, width: int, p: P = None) -> float | Tensor:
         """The factor c of ``scale="unit_variance"`` for heads of this width; a tensor where p is one."""
@@ -174,16 +170,16 @@ def _smooth_chebyshev(q: Tensor, k: Tensor, p: Tensor | None) -> Tensor:
 
 
 _ALL = (
-    Metric("dot", _dot, 2, kernel="dot", rope_invariant=True, unit_scale=scale.dot),
-    Metric("l1", _l1, 1, kernel="l1", unit_scale=scale.l1),
-    Metric("l2", _l2, 1, kernel="l2", rope_invariant=True, unit_scale=scale.l2),
-    Metric("sqeuclidean", _sqeuclidean, 2, kernel="sqeuclidean", rope_invariant=True, unit_scale=scale.sqeuclidean),
-    Metric("lp", _lp, 1, needs_p=True, kernel="lp", unit_scale=scale.lp),
-    Metric("cosine", _cosine, None, kernel="cosine", rope_invariant=True, unit_scale=scale.cosine),
-    Metric("chebyshev", _chebyshev, 1, kernel="chebyshev"),
-    Metric("l21", _l21, 1, kernel="l21", rope_invariant=True, paired=True, unit_scale=scale.l21),
-    Metric("linf2", _linf2, 1, kernel="linf2", rope_invariant=True, paired=True),
-    Metric("smooth_chebyshev", _smooth_chebyshev, None, needs_p=True),
+    Metric("dot", _dot, kernel="dot", rope_invariant=True, unit_scale=scale.dot),
+    Metric("l1", _l1, kernel="l1", unit_scale=scale.l1),
+    Metric("l2", _l2, kernel="l2", rope_invariant=True, unit_scale=scale.l2),
+    Metric("sqeuclidean", _sqeuclidean, kernel="sqeuclidean", rope_invariant=True, unit_scale=scale.sqeuclidean),
+    Metric("lp", _lp, needs_p=True, kernel="lp", unit_scale=scale.lp),
+    Metric("cosine", _cosine, kernel="cosine", rope_invariant=True, unit_scale=scale.cosine),
+    Metric("chebyshev", _chebyshev, kernel="chebyshev"),
+    Metric("l21", _l21, kernel="l21", rope_invariant=True, paired=True, unit_scale=scale.l21),
+    Metric("linf2", _linf2, kernel="linf2", rope_invariant=True, paired=True),
+    Metric("smooth_chebyshev", _smooth_chebyshev, needs_p=True),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

@@ -96,7 +96,7 @@ class Request:
     @property
     def shift(self) -> float:
         """The constant of the distance that its kernel leaves out: the 1 in the cosine's 1 - cos."""
-        return 1.0 if self.metric.name == "cosine" else 0.0
+        return 1.0 if self.call.kernel == "cosine" else 0.0
 
 
 def directed(call: Call) -> Call:
