@@ -132,6 +132,27 @@ def test_16_bits(backend: str, name: str, dtype: torch.dtype) -> None:
     assert_as_exact_as_plain({"out": got}, {"out": plain}, {"out": exact}, dtype)
 
 
+@pytest.mark.parametrize("backend", ["tiled", "sdpa", pytest.param("fused", marks=needs_kernel)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_squares_beyond_the_numbers_of_16_bits(backend: str, dtype: torch.dtype) -> None:
+    """Regression: ‖k‖² of 100,000 is infinite in fp16, though λ makes small logits of it."""
+    shapes = ((1, 4, 16, 64), 40), ((1, 2, 16, 64), 40), ((1, 2, 16, 3), 1)
+    q, k, v = ((torch.randn(shape) * size).to(dtype) for shape, size in shapes)
+    options = {"metric": "sqeuclidean", "lam": 0.01, "enable_gqa": True}
+    exact = distance_attention(q.double(), k.double(), v.double(), **options, backend="reference")
+    got = distance_attention(q, k, v, **options, backend=backend)
+    assert float((got.double() - exact).abs().max()) < 64 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize("backend", ["tiled", pytest.param("fused", marks=needs_kernel)])
+def test_a_strength_below_the_smallest_number_gives_the_average(backend: str, rows: int) -> None:
+    q, k, v = torch.randn(1, 2, rows, 8, requires_grad=True), *torch.randn(2, 1, 2, 200, 8)
+    out = distance_attention(q, k, v, metric="l1", lam=1e-50, scale=1.0, backend=backend)
+    torch.testing.assert_close(out, v.mean(2, keepdim=True).expand_as(out), rtol=1e-5, atol=1e-6)
+    assert torch.autograd.grad(out.sum(), q)[0].isfinite().all()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_by_differences(engine: str, name: str) -> None:

@@ -143,6 +143,13 @@ class TestKernels:
         wanted = run("l1", {name: x.contiguous() for name, x in turned.items()}, "reference", torch.float64)
         torch.testing.assert_close(found["out"], wanted["out"])
 
+    def test_numbers_of_heads_that_do_not_lie_together(self):
+        given = operands("lp", 9, 9) | {"p": torch.tensor(2.5, device=DEVICE, dtype=torch.float64)}
+        slopes = torch.linspace(0.1, 0.8, 8, device=DEVICE)[::2]
+        found, wanted = (run("lp", given, path, torch.float64, alibi_slopes=slopes) for path in ("triton", "reference"))
+        for what, truth in wanted.items():
+            torch.testing.assert_close(found[what], truth, msg=what)
+
     def test_what_it_cannot_do_is_said(self):
         q = torch.randn(1, 1, 3, 4, device=DEVICE)
         wide = torch.randn(1, 1, 3, 300, device=DEVICE)

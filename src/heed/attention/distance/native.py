@@ -105,15 +105,19 @@ def forward(call: Call, *, variant: str | None = None) -> Forward:
 
     Raises `InputError` for what the kernel cannot do: a device other than the CPU, or no kernel here (`status`).
     """
+    return _forward(call, _DECODE if decodes(call) else _FORWARD, variant)
+
+
+def _forward(call: Call, which: int, variant: str | None) -> Forward:
     problem, _held = _problem(call)
     new = partial(torch.empty, dtype=_wide(call.q))
     out = new(*call.q.shape[:3], call.v.shape[3])
     rows = Forward(out, *(new(call.q.shape[:3]) for _ in range(5)))
     for name, value in rows._asdict().items():
         setattr(problem, name, value.data_ptr())
-    if decodes(call):
+    if which == _DECODE:
         problem.threads = max(1, min(problem.threads, (call.k.numel() + call.v.numel()) // _THREAD_NUMBERS))
-    _run(problem, _DECODE if decodes(call) else _FORWARD, variant)
+    _run(problem, which, variant)
     return rows._replace(out=out.to(call.v.dtype))
 
 
@@ -128,8 +132,12 @@ def backward(
 ) -> Grads:
     """Gradients of q, k and v in their dtypes, of strength where needed, and of p where needed and the kernel is "lp".
 
-    Weights are computed again from the logsumexp. Raises as `forward` does.
+    Weights are computed again from the highest score of a row, to the last bit that of the forward pass. Few rows
+    (`decodes`) take it anew: keys as they lie are summed in another order. Raises as `forward` does.
     """
+    if decodes(call):
+        again = _forward(call, _FORWARD, variant)
+        of_rows = of_rows._replace(max_probability=again.max_probability, highest=again.highest)
     problem, _held = _problem(call)
     wide = _wide(call.q)
     of_rows = Rows(*(x.to(wide).contiguous() for x in of_rows))

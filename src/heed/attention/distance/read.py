@@ -126,7 +126,7 @@ def _power(metric: Metric, p: float | Tensor | None, q: Tensor) -> float | Tenso
 
 
 def _strength(lam: float | Tensor, scale: Scale, metric: Metric, p: float | Tensor | None, q: Tensor) -> Tensor:
-    """λ·c of each head."""
+    """λ·c of each head, above zero in the dtype of per-head values too."""
     _positive("lam", lam, q)
     factor: float | Tensor
     if scale == "sqrt_dim":
@@ -139,8 +139,10 @@ def _strength(lam: float | Tensor, scale: Scale, metric: Metric, p: float | Tens
     else:
         raise InputError(f"scale: expected 'sqrt_dim', 'unit_variance' or a number > 0, found {scale!r}")
     if isinstance(lam, Tensor) or isinstance(factor, Tensor):
-        return _per_head("lam", lam, q) * (_per_head("p", factor, q) if isinstance(factor, Tensor) else factor)
-    return _per_head("lam", float(lam) * factor, q)
+        strength = _per_head("lam", lam, q) * (_per_head("p", factor, q) if isinstance(factor, Tensor) else factor)
+    else:
+        strength = _per_head("lam", float(lam) * factor, q)
+    return strength.clamp_min(torch.finfo(strength.dtype).tiny)
 
 
 def _per_head(name: str, value: float | Tensor, q: Tensor) -> Tensor:

@@ -82,14 +82,16 @@ def _augmented(call: Call) -> tuple[Tensor, Tensor]:
     """Pair [2cq, c] and [k, -‖k‖²], around the mean key so that a common offset costs no digits.
 
     In 16 bits c is spread over two columns and the square over three, each holding what the one before rounded away:
-    six columns for all products of them.
+    six columns for all products of them. A power of two goes from the square to c, since fp16 ends at 65,504.
     """
     centre = wide(call.k).mean(2, keepdim=True).detach()
     k = wide(call.k) - centre
     q = (grouped(wide(call.q), k) - centre.unsqueeze(2)).flatten(1, 2)
-    factor = call.strength.view(-1, 1, 1)
-    of_q = _spread(factor.expand(*q.shape[:3], 1), call.q.dtype, 2)
-    of_k = _spread(-k.square().sum(-1, keepdim=True), call.k.dtype, 3)
+    factor, square = call.strength.view(-1, 1, 1), k.square().sum(-1, keepdim=True)
+    most = square.detach().amax(2, keepdim=True).clamp_min(1e-30).log2().ceil().exp2()
+    of_heads = factor * most.repeat_interleave(q.shape[1] // k.shape[1], 1)
+    of_q = _spread(of_heads.expand(*q.shape[:3], 1), call.q.dtype, 2)
+    of_k = _spread(-square / most, call.k.dtype, 3)
     q = torch.cat([(2 * factor * q).to(call.q.dtype), *(x for x in of_q for _ in of_k)], -1)
     k = torch.cat([k.to(call.k.dtype), *(x for _ in of_q for x in of_k)], -1)
     width = -(-q.shape[-1] // _STEP) * _STEP

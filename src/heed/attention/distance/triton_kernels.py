@@ -59,7 +59,7 @@ def forward(
     q, k, v, out, lse, entropy, top, mean, highest, sizes, terms, dropout,
     KIND: tl.constexpr, CAUSAL: tl.constexpr, M: tl.constexpr, N: tl.constexpr, WIDTH: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
-    """One block of rows of one head: output, logsumexp, entropy, largest weight and mean distance."""
+    """One block of rows of one head: output, logsumexp, entropy, largest weight, mean distance and highest logit."""
     block, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
     group = _group(head, sizes)
     rows, values = block * M + tl.arange(0, M), tl.arange(0, WIDTH)
@@ -113,7 +113,6 @@ def backward_queries(
     k += group * sizes.D * sizes.T
     v += group * sizes.T * sizes.E
     strength = _strength(head, sizes, terms, REAL)
-    average = tl.load(mean + head * sizes.Q + rows, mask=rows < sizes.Q, other=0)[:, None]
     of_strength, of_p = tl.zeros([M], REAL), tl.zeros([M], REAL)
     first, last = _seen_keys(block * M, block * M + M, sizes, terms, CAUSAL, N)
     for start in range(first, last, N):
@@ -122,7 +121,9 @@ def backward_queries(
             q, k, v, top, highest, delta, grad_out, rows, keys, head, sizes, terms, dropout,
             KIND, CAUSAL, M, N, WIDTH, REAL,
         )  # fmt: skip
-        of_strength += tl.sum(tl.where(slope == 0, 0.0, slope * (distance - average)), 1)
+        if grad_strength is not None:
+            average = tl.load(mean + head * sizes.Q + rows, mask=rows < sizes.Q, other=0)[:, None]
+            of_strength += tl.sum(tl.where(slope == 0, 0.0, slope * (distance - average)), 1)
         slope *= strength
         if KIND == "dot":
             dims = tl.arange(0, WIDTH)

@@ -99,8 +99,8 @@ def backward(
 ) -> Grads:
     """Gradients of q, k and v, of strength and p where they are needed; the weights are computed again.
 
-    At a kink (equal coordinates,
-    ties of a maximum) they are a subgradient: zero, or that of the first coordinate. Raises as `forward` does.
+    At a kink (equal coordinates, ties of a maximum) they are a subgradient: zero, or that of the first coordinate.
+    Raises as `forward` does.
     """
     (batch, heads, rows, width), (groups, keys) = _checked(call).q.shape, call.k.shape[1:3]
     real = _ACCUMULATORS[call.q.dtype]
@@ -154,7 +154,8 @@ def _settings(call: Call) -> tuple[tuple[Any, ...], ...]:
         mask = mask.view(torch.uint8)
     strides = (0, 0, 0, 0) if mask is None else mask.stride()
     hidden = None if call.key_mask is None else call.key_mask.contiguous().view(torch.uint8)
-    terms = kernels.Terms(call.strength, call.p, mask, strides, hidden, call.alibi, call.q_offset, call.window)
+    strength, p, alibi = (None if x is None else x.contiguous() for x in (call.strength, call.p, call.alibi))
+    terms = kernels.Terms(strength, p, mask, strides, hidden, alibi, call.q_offset, call.window)
     sizes = kernels.Sizes(heads, groups, rows, keys, width, call.v.shape[-1])
     return sizes, terms, kernels.Dropout(*_dropout(call))
 

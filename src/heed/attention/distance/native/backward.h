@@ -137,15 +137,15 @@ struct Backward {
     read_rows(x.q, qk, rows, at.q);
     for (int r = 0; r < rows.count; r++) {
       qk.load_row(grad_q_of(r), at.grad_q + r * qk.stride);
-      if (x.kernel == kCosine) scale_row(qk, at.q + r * qk.stride, inverse_of(r));
+      if (x.kernel == kCosine) scale_row(qk.stride, at.q + r * qk.stride, inverse_of(r));
     }
   }
 
-  void measure_queries(const Tiling& tiling, int64_t b, int64_t kv_head) {
-    for (int64_t t = 0; t < tiling.count; t++) {
+  void measure_queries(int64_t part, const Tiling& tiling, int64_t b, int64_t kv_head) {
+    for (int64_t t = part; t < tiling.count; t += x.parts) {
       rows.set(x, tiling, b, kv_head, t);
       read_rows(x.q, qk, rows, at.q);
-      for (int r = 0; r < rows.count; r++) inverse_of(r) = make_unit(qk, at.q + r * qk.stride);
+      for (int r = 0; r < rows.count; r++) inverse_of(r) = make_unit(qk.stride, at.q + r * qk.stride);
     }
   }
 
@@ -167,13 +167,13 @@ struct Backward {
     grid = found.step;
     if (grid > 0) apart = factor_apart(found.largest);
     const bool directions = x.kernel == kCosine;
-    Real inverses[kTileKeys];
-    if (directions) measure_queries(tiling, b, kv_head);
+    Real of_keys[kTileKeys];
+    if (directions) measure_queries(part, tiling, b, kv_head);
     for (int64_t key = 0; key < x.keys; key += kTileKeys) {
       keys.set(x, b, key);
       if (!keys.any) continue;
       read_keys(x.k, qk, b, kv_head, keys, at.keys);
-      for (int j = 0; directions && j < keys.count; j++) inverses[j] = make_unit(qk, at.keys + j * qk.stride);
+      for (int j = 0; directions && j < keys.count; j++) of_keys[j] = make_unit(qk.stride, at.keys + j * qk.stride);
       keys_finite = all_finite(at.keys, kTileKeys * qk.stride);
       transpose(qk, at.keys, qk.stride, at.columns);
       if (grid > 0) {
@@ -187,7 +187,7 @@ struct Backward {
       for (int64_t t = part; t < tiling.count; t += x.parts) query(part, tiling, b, kv_head, t);
       const int64_t first = ((part * x.batch + b) * x.kv_heads + kv_head) * x.keys + key;
       for (int j = 0; j < keys.count; j++) {
-        if (directions) pull_unit(at.keys + j * qk.stride, inverses[j], qk.stride, at.grad_k + j * qk.stride);
+        if (directions) pull_unit(at.keys + j * qk.stride, of_keys[j], qk.stride, at.grad_k + j * qk.stride);
         qk.store_row(at.grad_k + j * qk.stride, static_cast<Real*>(x.grad_k) + (first + j) * x.width);
         value.store_row(at.grad_v + j * value.stride, static_cast<Real*>(x.grad_v) + (first + j) * x.value_width);
       }

@@ -177,7 +177,7 @@ struct Forward {
       query.rows.set(x, tasks.tiling, b, kv_head, first + t);
       start_query(x, query, value);
       read_rows(x.q, qk, query.rows, query.q);
-      for (int r = 0; x.kernel == kCosine && r < query.rows.count; r++) make_unit(qk, query.q + r * qk.stride);
+      for (int r = 0; x.kernel == kCosine && r < query.rows.count; r++) make_unit(qk.stride, query.q + r * qk.stride);
       query.finite = all_finite(query.q, query.rows.count * qk.stride);
       lowest = least(lowest, query.rows.lowest);
       highest = most(highest, query.rows.highest);
@@ -191,7 +191,7 @@ struct Forward {
 
   void key_tile(const Keys& keys) {
     read_keys(x.k, qk, b, kv_head, keys, at.keys);
-    for (int j = 0; x.kernel == kCosine && j < keys.count; j++) make_unit(qk, at.keys + j * qk.stride);
+    for (int j = 0; x.kernel == kCosine && j < keys.count; j++) make_unit(qk.stride, at.keys + j * qk.stride);
     transpose(qk, at.keys, qk.stride, at.columns);
     const bool finite = all_finite(at.keys, kTileKeys * qk.stride);
     if (grid > 0) whole_columns(at.columns, x.width, grid);

@@ -1,6 +1,6 @@
-// Gradients of a tile's distances: dq_r -= sum_j t_rj and dk_j += sum_r t_rj, with w = dS and t_rj = w_rj times the
-// gradient of dist(q_r, k_j) in q_r; for the dot product dq_r += sum_j w_rj k_j and dk_j += sum_r w_rj q_r. Vectors run
-// along the width.
+// Gradients of a tile's distances: dq_r -= sum_j t_rj and dk_j += sum_r t_rj, with w = strength * dS and t_rj = w_rj
+// times the gradient of dist(q_r, k_j) in q_r; for the dot product dq_r += sum_j w_rj k_j and dk_j += sum_r w_rj q_r.
+// Vectors run along the width.
 #pragma once
 #include "products.h"
 

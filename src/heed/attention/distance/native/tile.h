@@ -246,22 +246,22 @@ static void transpose(const Layout& layout, const Real* rows, int64_t stride, Re
   }
 }
 
-// The squared length of a key, and what a key is multiplied by to have length one: `unit` of metric.py.
+// The squared length of a row, and what it is multiplied by to have length one: `unit` of metric.py.
 struct Inverse : Summed {
   HEED_INLINE V step(V sum, V, V k) { return sum + k * k; }
   HEED_INLINE V close(V sum) { return 1 / square_root(sum + Real(1e-8)); }
 };
 
-HEED_INLINE void scale_row(const Layout& layout, Real* row, Real factor) {
-  for (int64_t d = 0; d < layout.stride; d += kLanes) store(row + d, load(row + d) * factor);
+HEED_INLINE void scale_row(int64_t stride, Real* row, Real factor) {
+  for (int64_t d = 0; d < stride; d += kLanes) store(row + d, load(row + d) * factor);
 }
 
 // A row becomes the direction it has; what it was multiplied by.
-HEED_INLINE Real make_unit(const Layout& layout, Real* row) {
+HEED_INLINE Real make_unit(int64_t stride, Real* row) {
   V sum = {};
-  for (int64_t d = 0; d < layout.stride; d += kLanes) sum = Inverse::step(sum, sum, load(row + d));
+  for (int64_t d = 0; d < stride; d += kLanes) sum = Inverse::step(sum, sum, load(row + d));
   const Real inverse = Inverse::close(splat(sum_of(sum)))[0];
-  scale_row(layout, row, inverse);
+  scale_row(stride, row, inverse);
   return inverse;
 }
 
