@@ -1,10 +1,10 @@
 """Triton kernels of distance attention: one forward, one backward for queries, one for keys and values.
 
 No S×S tensor: a program owns a block of rows and walks over blocks of the other side, with an online softmax
-(Milakov and Gimelshein 2018, arXiv 1805.02867); the backward passes recompute the weights
-(Dao et al. 2022, arXiv 2205.14135). Distances have no matrix form, so a tile of them grows one dimension at a
-time: a column of queries against a row of keys, both stored with the dimension first. A three-dimensional tile of
-differences would not fit into registers.
+(Milakov and Gimelshein 2018, arXiv 1805.02867); the backward passes recompute the weights (Dao et al. 2022,
+arXiv 2205.14135), from the highest logit of a row and its largest weight. Distances have no matrix form, so a tile of
+them grows one dimension at a time: a column of queries against a row of keys, both stored with the dimension first. A
+three-dimensional tile of differences would not fit into registers.
 
 Knows pointers and sizes only; `triton_path` checks the arguments and lays out the memory.
 """
